@@ -1,0 +1,141 @@
+//! Every bound of the product in one place, each with its reason.
+
+use std::time::Duration;
+
+// ---- the wire -------------------------------------------------------------
+
+/// One request message. The largest unary request is a few hundred bytes; 64 KiB
+/// leaves room for every scene to come and keeps a hostile caller cheap.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// An upload of offline taps: 1,000 taps of at most 512 bytes, with slack.
+pub const UPLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Taps in one upload.
+pub const UPLOAD_TAPS_MAX: usize = 1_000;
+
+/// Request headers of a call. Peers send at most 8 KiB by default.
+pub const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
+
+/// Streams a connection may have open. A gate has one or two, a city's
+/// concentrator some dozens; unlimited streams cost 18 KB each (facts/perf.md §1g).
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 128;
+
+/// HTTP/2 resets that are tolerated before the connection is closed: rapid reset
+/// and MadeYouReset (facts/perf.md §2.3).
+pub const PENDING_ACCEPT_RESETS_MAX: usize = 20;
+pub const LOCAL_ERROR_RESETS_MAX: usize = 64;
+
+/// TLS handshake. Healthy ones take well under 100 ms.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
+
+/// From the end of the handshake to the first request; drops slow-header
+/// connections.
+pub const FIRST_REQUEST_MAX: Duration = Duration::from_secs(5);
+
+/// Handshakes under way at once; each costs some 300 µs of CPU.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Connections at once: 38 KB each (facts/perf.md §1a) make 10,000 gates 380 MB.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Connections of one certificate: a concentrator holds a few, a leak many.
+pub const CONNECTIONS_PER_TERMINAL_MAX: usize = 32;
+
+/// A connection is drained at this age (±10 %), so that certificates are checked
+/// again and load spreads.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3_600);
+
+/// Keep-alive ping and the wait for its answer.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+pub const KEEPALIVE_WAIT: Duration = Duration::from_secs(10);
+
+/// No call works longer than this, whatever the caller asks for.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
+
+/// The deadline of a call that names none: a gate's user waits no longer.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
+
+/// How long a drain waits for calls under way.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+// ---- admission ------------------------------------------------------------
+
+/// Calls under way in the whole gateway; beyond it even the highest rank is shed.
+pub const CALLS_IN_FLIGHT_MAX: usize = 4_096;
+
+/// Requests a second of one participant unless the registry says otherwise, and
+/// how many it may send at once.
+pub const PARTICIPANT_RATE_DEFAULT: u32 = 20_000;
+
+/// Refusals of one terminal that are journalled one by one in a minute; what
+/// comes beyond is summed, so that garbage cannot fill a disk.
+pub const REFUSALS_JOURNALLED_PER_MINUTE: u32 = 6;
+
+/// How far a terminal's clock may be off, milliseconds. Offline uploads are
+/// judged by the tap's own age instead.
+pub const TERMINAL_CLOCK_SKEW_MS: i64 = 24 * 3_600 * 1_000;
+
+// ---- credentials ----------------------------------------------------------
+
+/// An e-card code lives one minute (facts/domain.md §2.6).
+pub const CODE_LIFE_MS: i64 = 60_000;
+
+/// Clock skew between the region that signed a code and the one that reads it.
+pub const CODE_SKEW_MS: i64 = 30_000;
+
+/// From the first to the second call of the chip relay: a reader needs seconds.
+pub const CHIP_SESSION_MS: i64 = 60_000;
+
+/// A holder session: one visit to a counter.
+pub const HOLDER_SESSION_MS: i64 = 10 * 60_000;
+
+/// A temporary loss lapses by itself. Sources say 10 or 15 days
+/// (facts/domain.md §2.5); configurable, this is the default.
+pub const TEMPORARY_LOSS_MS: i64 = 15 * 24 * 3_600 * 1_000;
+
+/// Offline taps older than this are declined.
+pub const OFFLINE_TAP_AGE_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+// ---- store ----------------------------------------------------------------
+
+/// Units that may wait for the committer: 8 full batches.
+pub const COMMIT_QUEUE_MAX: usize = 8_192;
+
+/// Entries in one batch: 1,024 of 400 bytes still sync in 0.3 ms
+/// (facts/perf.md §1b).
+pub const BATCH_ENTRIES_MAX: usize = 1_024;
+
+/// An entry's encoded public and sealed part together.
+pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
+
+/// A journal segment, zero-filled before use: extending a file costs two to
+/// three times a sync (facts/perf.md §1b).
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Entries that are journalled and not yet indexed; beyond it admission waits.
+pub const INDEX_LAG_ENTRIES_MAX: usize = 262_144;
+
+/// An idempotency key is remembered at least this long.
+pub const REQUEST_ID_KEPT_DAYS: u32 = 90;
+
+// ---- adapters and peers ---------------------------------------------------
+
+/// One SIP2 message. Patron information with long item lists is the largest.
+pub const SIP2_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Connections to one library.
+pub const SIP2_CONNECTIONS_MAX: usize = 4;
+
+/// A retry budget is this share of the calls, in percent.
+pub const RETRY_BUDGET_PERCENT: u32 = 20;
+
+/// An envelope older or newer than this is refused.
+pub const ENVELOPE_SKEW_MS: i64 = 30_000;
+
+/// Envelope ids remembered against replay: longer than the skew on both sides.
+pub const ENVELOPE_MEMORY_MS: i64 = 120_000;
+pub const ENVELOPES_REMEMBERED_MAX: u64 = 1_000_000;
+
+/// A peer's answer to a relayed call.
+pub const PEER_CALL_MAX: Duration = Duration::from_millis(1_500);

@@ -1,0 +1,173 @@
+//! Aggregates: the small pieces of state that a unit of work names, loads,
+//! decides over and writes back.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// The registry of kinds. The number is in the journal for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum AggregateKind {
+    Card = 1,
+    Holder = 2,
+    Document = 3,
+    ChipSession = 4,
+    HolderSession = 5,
+    CodeUse = 6,
+    Deny = 7,
+    DenyListHead = 8,
+    Transit = 20,
+    LibraryCase = 30,
+}
+
+impl AggregateKind {
+    pub const ALL: &'static [AggregateKind] = &[
+        AggregateKind::Card,
+        AggregateKind::Holder,
+        AggregateKind::Document,
+        AggregateKind::ChipSession,
+        AggregateKind::HolderSession,
+        AggregateKind::CodeUse,
+        AggregateKind::Deny,
+        AggregateKind::DenyListHead,
+        AggregateKind::Transit,
+        AggregateKind::LibraryCase,
+    ];
+
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| u32::from(kind.number()) == number)
+    }
+
+    /// Whether the body speaks of a person, so that it stands in the sealed part
+    /// of an entry.
+    pub const fn is_personal(self) -> bool {
+        match self {
+            AggregateKind::Holder | AggregateKind::Transit | AggregateKind::LibraryCase => true,
+            AggregateKind::Card
+            | AggregateKind::Document
+            | AggregateKind::ChipSession
+            | AggregateKind::HolderSession
+            | AggregateKind::CodeUse
+            | AggregateKind::Deny
+            | AggregateKind::DenyListHead => false,
+        }
+    }
+}
+
+/// Names one aggregate. Ids are at most 32 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AggregateKey {
+    pub kind: AggregateKind,
+    pub id: SmallVec<[u8; 32]>,
+}
+
+impl AggregateKey {
+    pub fn of<T: AggregateBody>(id: &[u8]) -> Self {
+        AggregateKey { kind: T::KIND, id: SmallVec::from_slice(id) }
+    }
+}
+
+/// A body that is kept as an aggregate: a journal record with its kind.
+pub trait AggregateBody: prost::Message + Default {
+    const KIND: AggregateKind;
+    /// Grows when the meaning of a field changes; old schemas stay readable.
+    const SCHEMA: u32 = 1;
+}
+
+macro_rules! bodies {
+    ($($record:ident => $kind:ident),* $(,)?) => {
+        $(impl AggregateBody for super::record::$record {
+            const KIND: AggregateKind = AggregateKind::$kind;
+        })*
+    };
+}
+
+bodies! {
+    CardFile => Card,
+    HolderFile => Holder,
+    DocumentFile => Document,
+    ChipSession => ChipSession,
+    HolderSession => HolderSession,
+    CodeUse => CodeUse,
+    DenyFile => Deny,
+    DenyListHead => DenyListHead,
+    TransitFile => Transit,
+    LibraryCase => LibraryCase,
+}
+
+/// An aggregate as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Grows by one with each write, from 1.
+    pub revision: u64,
+    pub schema: u32,
+    pub body: Bytes,
+}
+
+/// An aggregate's bytes could not be read as their kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored {kind:?} cannot be read")]
+pub struct CorruptAggregate {
+    pub kind: AggregateKind,
+}
+
+/// What a decision may look at: the aggregates its unit named, as they stand.
+#[derive(Debug, Default, Clone)]
+pub struct View {
+    slots: SmallVec<[(AggregateKey, Option<Stored>); 4]>,
+}
+
+impl View {
+    pub fn with(mut self, key: AggregateKey, stored: Option<Stored>) -> Self {
+        self.put(key, stored);
+        self
+    }
+
+    pub fn put(&mut self, key: AggregateKey, stored: Option<Stored>) {
+        self.slots.push((key, stored));
+    }
+
+    /// For tests of rules: a view that holds `body` under `id`.
+    pub fn holding<T: AggregateBody>(self, id: &[u8], body: &T) -> Self {
+        let stored = Stored { revision: 1, schema: T::SCHEMA, body: body.encode_to_vec().into() };
+        self.with(AggregateKey::of::<T>(id), Some(stored))
+    }
+
+    /// For tests of rules: a view that says `id` does not exist.
+    pub fn missing<T: AggregateBody>(self, id: &[u8]) -> Self {
+        self.with(AggregateKey::of::<T>(id), None)
+    }
+
+    /// The aggregate, or `None` when it does not exist.
+    ///
+    /// # Errors
+    /// When its bytes cannot be read.
+    ///
+    /// # Panics
+    /// When the unit did not name it: that is a fault of the program.
+    pub fn get<T: AggregateBody>(&self, id: &[u8]) -> Result<Option<T>, CorruptAggregate> {
+        let slot = self.slots.iter().find(|(key, _)| key.kind == T::KIND && key.id.as_slice() == id);
+        let Some((_, stored)) = slot else {
+            panic!("a decision looked at a {:?} its unit did not name", T::KIND);
+        };
+        match stored {
+            None => Ok(None),
+            Some(stored) => {
+                T::decode(stored.body.clone()).map(Some).map_err(|_| CorruptAggregate { kind: T::KIND })
+            }
+        }
+    }
+
+    /// The revision of an aggregate, 0 when it does not exist.
+    pub fn revision(&self, key: &AggregateKey) -> u64 {
+        self.slots
+            .iter()
+            .find(|(named, _)| named == key)
+            .and_then(|(_, stored)| stored.as_ref())
+            .map_or(0, |stored| stored.revision)
+    }
+}

@@ -1,0 +1,112 @@
+//! What a decision leaves behind.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{AggregateBody, AggregateKey, Assurance, Fen, Millis, Outcome, PairwiseHolder, Status, Subject};
+
+/// One side of a double entry: debit positive, credit negative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posting {
+    /// Account path, for example `participant/bj-metro/fares`.
+    pub account: String,
+    pub amount: Fen,
+}
+
+/// Something that must still happen, or (`done`) no longer must.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub kind: &'static str,
+    pub due_at_ms: Millis,
+    pub done: bool,
+    pub body: Bytes,
+}
+
+/// A change to one aggregate. The store gives the revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    pub key: AggregateKey,
+    pub schema: u32,
+    /// `None` deletes.
+    pub body: Option<Bytes>,
+}
+
+impl Write {
+    pub fn put<T: AggregateBody>(id: &[u8], body: &T) -> Self {
+        Write { key: AggregateKey::of::<T>(id), schema: T::SCHEMA, body: Some(body.encode_to_vec().into()) }
+    }
+
+    pub fn delete<T: AggregateBody>(id: &[u8]) -> Self {
+        Write { key: AggregateKey::of::<T>(id), schema: T::SCHEMA, body: None }
+    }
+}
+
+/// The scene's own record of a step, encoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detail {
+    pub schema: u32,
+    pub bytes: Bytes,
+    /// Personal detail is sealed under the subject's key.
+    pub personal: bool,
+}
+
+impl Detail {
+    pub fn personal(message: &impl Message) -> Self {
+        Detail { schema: 1, bytes: message.encode_to_vec().into(), personal: true }
+    }
+
+    pub fn open(message: &impl Message) -> Self {
+        Detail { schema: 1, bytes: message.encode_to_vec().into(), personal: false }
+    }
+}
+
+/// What `decide` says: the outcome and everything that becomes true with it, in
+/// one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub outcome: Outcome,
+    pub status: Status,
+    pub assurance: Option<Assurance>,
+    /// Whom the entry is about; needed when anything in it is personal.
+    pub subject: Option<Subject>,
+    pub pairwise: Option<PairwiseHolder>,
+    pub detail: Detail,
+    pub writes: Vec<Write>,
+    pub postings: Vec<Posting>,
+    pub tasks: Vec<Task>,
+}
+
+impl Decision {
+    /// A decision with this outcome that changes nothing else yet. The status
+    /// follows from the outcome.
+    pub fn new(outcome: Outcome) -> Self {
+        let status = match outcome {
+            Outcome::Approved => Status::Completed,
+            Outcome::Declined(_) => Status::Declined,
+            Outcome::Pending => Status::Pending,
+        };
+        Decision {
+            outcome,
+            status,
+            assurance: None,
+            subject: None,
+            pairwise: None,
+            detail: Detail::default(),
+            writes: Vec::new(),
+            postings: Vec::new(),
+            tasks: Vec::new(),
+        }
+    }
+}
+
+/// Proof that an entry stands in the journal; see `onecard.common.v1.Receipt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub leaf: [u8; 32],
+    pub path: Vec<[u8; 32]>,
+    pub index: u32,
+    /// Encoded `record::BatchHeader`, exactly as signed.
+    pub batch_header: Bytes,
+    /// r ‖ s.
+    pub signature: [u8; 64],
+}

@@ -1,0 +1,22 @@
+//! Words everyone uses: money, ids, outcomes, entries, aggregates, the clock as
+//! a trait. No I/O and no rules live here; what stands here is safe to name from
+//! every floor.
+
+mod aggregate;
+mod clock;
+mod entry;
+mod ids;
+mod money;
+mod outcome;
+mod reason;
+pub mod record;
+
+pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate, Stored, View};
+pub use clock::{Clock, ManualClock, Millis, Rng, SystemClock, SystemRng};
+pub use entry::{Decision, Detail, Posting, Receipt, Task, Write};
+pub use ids::{
+    BadId, HolderId, PairwiseHolder, ParticipantId, RequestId, Subject, TerminalId, Token16, TransactionId,
+};
+pub use money::{Fen, FenOverflow};
+pub use outcome::{Assurance, Outcome, Purpose, Rank, Scene, Status};
+pub use reason::Reason;

@@ -1,0 +1,143 @@
+//! The journal and the state behind it. One trait, engines behind it; the
+//! embedded one is here, PostgreSQL comes beside it.
+//!
+//! A unit of work names the aggregates it touches; the store loads them, runs
+//! `decide`, appends the entry, writes them back; all or nothing. Nothing is
+//! answered before it is on disk.
+//!
+//! What does not live here: rules (`scenes`), who may ask (`gateway`), gRPC.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::model::{
+    AggregateKey, CorruptAggregate, Decision, Millis, ParticipantId, Purpose, Receipt, RequestId, Scene,
+    Stored, Subject, TerminalId, TransactionId, View, record,
+};
+
+/// Who asks, for what: the part of an entry that is the same for every step.
+#[derive(Debug, Clone)]
+pub struct UnitMeta {
+    pub participant: ParticipantId,
+    pub terminal: TerminalId,
+    /// At most 32 characters; empty where nobody works the terminal.
+    pub operator: Arc<str>,
+    pub purpose: Purpose,
+    pub scene: Scene,
+    /// The method's short name, for example `Tap`.
+    pub method: &'static str,
+    pub terminal_time_ms: Millis,
+    /// W3C trace id.
+    pub trace_id: Option<[u8; 16]>,
+}
+
+/// Which step of which transaction a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The first step of a request. Claims (participant, request id): when the
+    /// claim exists with the same fingerprint, the unit is not run and the stored
+    /// last step of that transaction is answered; with another fingerprint the
+    /// unit is refused.
+    First { request: RequestId, fingerprint: [u8; 32] },
+    /// A later step of a pending transaction. When the transaction is final
+    /// already, the unit is not run and the stored last step is answered.
+    Next,
+    /// An entry without a request of its own: a summed refusal, a sample card.
+    Note,
+}
+
+/// Decides: the aggregates as they stand and the time of commitment come in, the
+/// decision goes out. Runs on the committer; pure and short.
+pub type Decide = Box<dyn FnOnce(&View, Millis) -> Result<Decision, CorruptAggregate> + Send>;
+
+/// A unit of work.
+pub struct Unit {
+    pub meta: UnitMeta,
+    pub transaction: TransactionId,
+    pub step: Step,
+    /// At most 8 aggregates.
+    pub touches: Vec<AggregateKey>,
+    pub decide: Decide,
+}
+
+impl fmt::Debug for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unit")
+            .field("transaction", &self.transaction)
+            .field("step", &self.step)
+            .field("method", &self.meta.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A step of a transaction that is on disk.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub entry: Arc<record::Entry>,
+    /// The scene's detail, unsealed where it was sealed. Empty when the holder's
+    /// key has been destroyed.
+    pub detail: Bytes,
+    pub receipt: Receipt,
+    /// The unit was not run: this is what an earlier one left.
+    pub replayed: bool,
+}
+
+/// A task that is due.
+#[derive(Debug, Clone)]
+pub struct DueTask {
+    pub transaction: TransactionId,
+    pub kind: String,
+    pub due_at_ms: Millis,
+    pub body: Bytes,
+}
+
+/// Why the store did not take a unit or find a record.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The request id was used for another payload.
+    #[error("the request id was used for another request")]
+    RequestIdMisused,
+    /// The queue is full or the index lags; try again.
+    #[error("the store is busy")]
+    Busy,
+    /// The disk failed; nothing more is acknowledged until the journal has been
+    /// reopened and read back. The unit's outcome is not known.
+    #[error("the journal has stopped: {0}")]
+    Stopped(Arc<str>),
+    /// A stored aggregate or entry cannot be read.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(Arc<str>),
+    /// A `Next` step of a transaction that does not exist.
+    #[error("no such transaction")]
+    NoSuchTransaction,
+}
+
+/// The journal with the state behind it.
+pub trait Store: Send + Sync + 'static {
+    /// Runs a unit and answers when its entry is on disk.
+    fn commit(&self, unit: Unit) -> BoxFuture<'_, Result<Committed, StoreError>>;
+
+    /// An aggregate as of the last acknowledged commit.
+    fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError>;
+
+    /// The last step of the transaction that a request made.
+    fn find(&self, participant: &ParticipantId, request: RequestId) -> Result<Option<Committed>, StoreError>;
+
+    /// Every step of a transaction, oldest first; empty when there is none.
+    fn steps(&self, transaction: TransactionId) -> Result<Vec<Committed>, StoreError>;
+
+    /// The newest entries about a subject in one scene, newest first.
+    fn about(&self, subject: Subject, scene: Scene, most: usize) -> Result<Vec<Committed>, StoreError>;
+
+    /// Every aggregate of a kind, for tables that are kept in memory (the deny
+    /// list). In no order.
+    fn scan(&self, kind: crate::model::AggregateKind) -> Result<Vec<(AggregateKey, Stored)>, StoreError>;
+
+    /// Tasks due at `now_ms`, oldest first, at most `most`.
+    fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError>;
+
+    /// Whether commits are taken; false after a failed sync and while starting.
+    fn is_ready(&self) -> bool;
+}
