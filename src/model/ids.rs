@@ -273,7 +273,7 @@ mod tests {
     use proptest::prelude::*;
 
     struct Fixed;
-    impl Rng for Fixed {
+    impl crate::model::Rng for Fixed {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(0xab);
         }
