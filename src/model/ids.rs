@@ -284,7 +284,7 @@ mod tests {
         let id = TransactionId::new(130_000, 7, 1_790_000_000_000, &Fixed);
         assert_eq!((id.province(), id.shard()), (130_000, 7));
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string(), "130000-007-01a0c4f7b980-abababababab");
+        assert_eq!(id.to_string(), "130000-007-01a0c4506c00-abababababab");
     }
 
     #[test]
