@@ -97,6 +97,22 @@ pub const TEMPORARY_LOSS_MS: i64 = 15 * 24 * 3_600 * 1_000;
 /// Offline taps older than this are declined.
 pub const OFFLINE_TAP_AGE_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
+// ---- transit --------------------------------------------------------------
+
+/// Rows of one file of stations. Beijing's rail has 542; a province's bus routes
+/// some ten thousand.
+pub const STATION_ROWS_MAX: usize = 50_000;
+
+/// Stations of one network: all pairs take 6 bytes each, so 24 MB at most.
+pub const STATIONS_MAX: usize = 2_000;
+
+/// Fare tables in one book, and operators that run them.
+pub const FARE_TABLES_MAX: usize = 256;
+
+/// A single fare or surcharge, fen: 1,000 yuan. No city ride comes near; a typing
+/// error does.
+pub const FARE_FEN_MAX: i64 = 100_000;
+
 // ---- store ----------------------------------------------------------------
 
 /// Units that may wait for the committer: 8 full batches.
