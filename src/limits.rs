@@ -155,3 +155,29 @@ pub const ENVELOPES_REMEMBERED_MAX: u64 = 1_000_000;
 
 /// A peer's answer to a relayed call.
 pub const PEER_CALL_MAX: Duration = Duration::from_millis(1_500);
+
+// ---- the terminal library -------------------------------------------------
+
+/// How often a terminal sends one request in all. The fourth try is past what a
+/// person at a counter waits for.
+pub const CLIENT_TRIES_MAX: u32 = 4;
+
+/// The first pause between tries, and the longest. Longer hints of the gateway
+/// are told to the caller instead of waited for.
+pub const CLIENT_PAUSE_MIN: Duration = Duration::from_millis(50);
+pub const CLIENT_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Retries a terminal may save up for one bad moment.
+pub const CLIENT_RETRIES_SAVED_MAX: i64 = 10;
+
+/// HTTP/2 windows of a terminal: the largest answer, and an upload's answer
+/// beside it.
+pub const CLIENT_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+pub const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Taps of one stream that are sent and not yet taken by the connection.
+pub const CLIENT_STREAM_QUEUE_MAX: usize = 64;
+
+/// Taps a terminal keeps while its line is down: more than a day of the busiest
+/// gate line.
+pub const OFFLINE_TAPS_MAX: usize = 100_000;

@@ -1,1 +1,6 @@
-//! (room under construction)
+//! Simulated worlds: sample people and cards, certificates, the town.
+
+pub mod files;
+pub mod people;
+pub mod pki;
+pub mod town_file;

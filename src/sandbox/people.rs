@@ -1,0 +1,271 @@
+//! Sample people and their cards: synthetic, and the same for the same seed.
+//!
+//! Nobody here exists. Names are a surname and a word for "sample"; social
+//! security numbers are well formed, with a sequence no district reaches in a
+//! day, so that they are nobody's. Not here: how a card file is kept on disk
+//! (`card_files`) and how a gateway imports cards.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::{crypto::sm3, limits, model::Millis};
+
+/// A region that sample people live in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Home {
+    /// GB/T 2260 province, 6 digits.
+    pub province: u32,
+    /// What the names of its cards begin with.
+    pub prefix: &'static str,
+    /// Districts that issue its cards, GB/T 2260.
+    pub districts: &'static [u32],
+}
+
+/// The regions of the sandbox.
+pub const HOMES: [Home; 3] = [
+    Home { province: 110_000, prefix: "bj", districts: &[110_101, 110_102, 110_105, 110_108, 110_112] },
+    Home { province: 120_000, prefix: "tj", districts: &[120_101, 120_103, 120_104, 120_116] },
+    Home { province: 130_000, prefix: "he", districts: &[130_102, 130_203, 130_602, 131_003, 130_632] },
+];
+
+/// A person who does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SamplePerson {
+    /// AAC002, 18 characters with a right check digit.
+    pub social_security_number: String,
+    /// AAC003.
+    pub name: String,
+    /// AAC004, GB/T 2261.1: "1" male, "2" female.
+    pub sex: String,
+    /// AAC005, GB/T 3304, two digits.
+    pub ethnicity: String,
+    /// AAC006, yyyymmdd.
+    pub born: u32,
+    /// AAC058, "01" resident identity card.
+    pub document_kind: String,
+    /// AAE135.
+    pub document_number: String,
+}
+
+/// What a sample card is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    TemporarilyLost,
+    NotActivated,
+    Expired,
+}
+
+/// A person with their card, without the secrets on the chip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleHolder {
+    /// What people type: `bj-001`, `tj-lost`.
+    pub short_name: String,
+    /// AAB301 of the issuer, 6 digits: the district.
+    pub region: u32,
+    /// AAZ501, 32 hexadecimal digits.
+    pub card_identifier: String,
+    /// AAZ500, 9 characters with a right check digit.
+    pub card_number: String,
+    /// AAZ507, hexadecimal.
+    pub reset_information: String,
+    /// AAZ502 digit the card is imported with.
+    pub state: u32,
+    /// yyyymmdd.
+    pub valid_until: u32,
+    /// The holder within the home region, 32 hexadecimal digits.
+    pub holder: String,
+    pub person: SamplePerson,
+}
+
+/// One line of `cards.jsonl`, as a gateway imports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportLine {
+    pub card_identifier: String,
+    pub card_number: String,
+    pub state: u32,
+    pub state_expires_at_ms: Millis,
+    pub holder: String,
+    pub social_security_number: String,
+    pub name: String,
+    pub sex: String,
+    pub ethnicity: String,
+    pub born: u32,
+    pub valid_until: u32,
+    pub region: u32,
+}
+
+impl SampleHolder {
+    /// The card as a gateway imports it at `now_ms`; a temporary loss lapses from
+    /// then.
+    pub fn import_line(&self, now_ms: Millis) -> ImportLine {
+        let lost = self.state == Kind::TemporarilyLost.state();
+        ImportLine {
+            card_identifier: self.card_identifier.clone(),
+            card_number: self.card_number.clone(),
+            state: self.state,
+            state_expires_at_ms: if lost { now_ms + limits::TEMPORARY_LOSS_MS } else { 0 },
+            holder: self.holder.clone(),
+            social_security_number: self.person.social_security_number.clone(),
+            name: self.person.name.clone(),
+            sex: self.person.sex.clone(),
+            ethnicity: self.person.ethnicity.clone(),
+            born: self.person.born,
+            valid_until: self.valid_until,
+            region: self.region,
+        }
+    }
+}
+
+/// The text of `cards.jsonl`: one JSON object a line.
+pub fn import_lines(holders: &[SampleHolder], now_ms: Millis) -> String {
+    let line = |holder: &SampleHolder| {
+        serde_json::to_string(&holder.import_line(now_ms)).expect("strings and numbers are always JSON")
+    };
+    holders.iter().map(line).fold(String::new(), |text, line| text + &line + "\n")
+}
+
+/// `count` people with a normal card for a home, and three with a special one:
+/// `bj-lost` (temporary loss), `bj-new` (not activated), `bj-expired`. Each
+/// depends on seed and name alone: more people change nobody.
+pub fn people(home: &Home, seed: u64, count: u32) -> Vec<SampleHolder> {
+    let numbered = (1..=count).map(|number| (format!("{}-{number:03}", home.prefix), Kind::Normal));
+    let special = [
+        ("lost", Kind::TemporarilyLost),
+        ("new", Kind::NotActivated),
+        ("expired", Kind::Expired),
+    ];
+    let special = special.map(|(word, kind)| (format!("{}-{word}", home.prefix), kind));
+    special
+        .into_iter()
+        .chain(numbered)
+        .zip(1..)
+        .map(|((short_name, kind), serial)| holder(home, seed, short_name, kind, serial))
+        .collect()
+}
+
+impl Kind {
+    /// AAZ502.
+    const fn state(self) -> u32 {
+        match self {
+            Kind::NotActivated => 0,
+            Kind::Normal | Kind::Expired => 1,
+            Kind::TemporarilyLost => 4,
+        }
+    }
+
+    const fn valid_until(self) -> u32 {
+        match self {
+            Kind::Expired => 2020_12_31,
+            Kind::Normal | Kind::TemporarilyLost | Kind::NotActivated => 2036_12_31,
+        }
+    }
+}
+
+fn holder(home: &Home, seed: u64, short_name: String, kind: Kind, serial: u32) -> SampleHolder {
+    let mut dice = Dice::new(seed, &short_name);
+    let region = *dice.pick(home.districts);
+    let person = person(&mut dice, region);
+    let identifier = [&bcd6(region)[..], &[0xd1, 0x56, 0x00, 0x00, 0x05], &dice.bytes::<8>()].concat();
+    let reset = [&[0x00, 0x81, 0x4e, 0x43, 0x23, 0x86, 0x97, 0x15][..], &dice.bytes::<5>()].concat();
+    SampleHolder {
+        region,
+        card_identifier: hex::encode_upper(identifier),
+        card_number: card_number(home.province / 10_000 - 10, serial),
+        reset_information: hex::encode_upper(reset),
+        state: kind.state(),
+        valid_until: kind.valid_until(),
+        holder: hex::encode(dice.bytes::<16>()),
+        person,
+        short_name,
+    }
+}
+
+const SURNAMES: [&str; 12] = ["赵", "钱", "孙", "李", "周", "吴", "郑", "王", "冯", "陈", "褚", "卫"];
+const GIVEN: [&str; 10] =
+    ["样一", "样二", "样三", "样四", "样五", "试甲", "试乙", "试丙", "试丁", "试戊"];
+/// Han mostly, as in the regions; then Hui, Mongol, Manchu.
+const ETHNICITIES: [&str; 8] = ["01", "01", "01", "01", "01", "03", "02", "11"];
+
+fn person(dice: &mut Dice, region: u32) -> SamplePerson {
+    let born = Date::constant(1950, 1, 1)
+        .saturating_add(jiff::Span::new().days(i64::from(dice.below(20_000))));
+    let born = u32::try_from(born.year()).unwrap_or(1950) * 10_000
+        + u32::try_from(born.month()).unwrap_or(1) * 100
+        + u32::try_from(born.day()).unwrap_or(1);
+    // Odd is male. No district registers 990 births a day.
+    let sequence = 990 + dice.below(6);
+    let number = with_check_digit(&format!("{region:06}{born:08}{sequence:03}"));
+    SamplePerson {
+        social_security_number: number.clone(),
+        name: format!("{}{}", dice.pick(&SURNAMES), dice.pick(&GIVEN)),
+        sex: if sequence % 2 == 1 { "1" } else { "2" }.to_owned(),
+        ethnicity: (*dice.pick(&ETHNICITIES)).to_owned(),
+        born,
+        document_kind: "01".to_owned(),
+        document_number: number,
+    }
+}
+
+/// GB 11643: the check character after 17 digits.
+fn with_check_digit(digits: &str) -> String {
+    const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+    const CHECKS: [char; 11] = ['1', '0', 'X', '9', '8', '7', '6', '5', '4', '3', '2'];
+    let sum: u32 = digits.bytes().zip(WEIGHTS).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
+    format!("{digits}{}", CHECKS[(sum % 11) as usize])
+}
+
+/// X, the region's digit, a serial of six digits, and the check character of
+/// GB 11714.
+fn card_number(region_digit: u32, serial: u32) -> String {
+    const WEIGHTS: [u32; 8] = [3, 7, 9, 10, 5, 8, 4, 2];
+    let body = format!("X{:01}{:06}", region_digit % 10, serial % 1_000_000);
+    let value = |c: char| c.to_digit(36).unwrap_or(0);
+    let sum: u32 = body.chars().map(value).zip(WEIGHTS).map(|(value, weight)| value * weight).sum();
+    let check = match 11 - sum % 11 {
+        10 => 'X',
+        11 => '0',
+        digit => char::from_digit(digit, 10).unwrap_or('0'),
+    };
+    format!("{body}{check}")
+}
+
+/// Six decimal digits as three bytes of BCD.
+fn bcd6(number: u32) -> [u8; 3] {
+    let mut bytes = [0; 3];
+    hex::decode_to_slice(format!("{:06}", number % 1_000_000), &mut bytes)
+        .expect("six decimal digits are hexadecimal too");
+    bytes
+}
+
+/// Numbers that look random and follow from seed and label: SM3 in counter mode,
+/// so that no library's generator can change the people.
+struct Dice {
+    key: [u8; 32],
+    block: u64,
+}
+
+impl Dice {
+    fn new(seed: u64, label: &str) -> Self {
+        let key = sm3(&[b"onecard/sandbox/people/v1\0", &seed.to_be_bytes(), label.as_bytes()]);
+        Dice { key, block: 0 }
+    }
+
+    /// At most 32 bytes.
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let block = sm3(&[&self.key, &self.block.to_be_bytes()]);
+        self.block += 1;
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&block[..N]);
+        bytes
+    }
+
+    fn below(&mut self, bound: u32) -> u32 {
+        // A bias of bound / 2^32 is of no interest here.
+        u32::from_be_bytes(self.bytes()) % bound
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(u32::try_from(from.len()).unwrap_or(u32::MAX)) as usize]
+    }
+}
