@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "onecard/journal/v1/library.proto",
     ];
     let records = protox::compile(journal, ["proto"])?;
+    fs::write(out.join("records.binpb"), records.encode_to_vec())?;
     let journal_out = out.join("journal");
     fs::create_dir_all(&journal_out)?;
     tonic_prost_build::configure()
