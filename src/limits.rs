@@ -112,6 +112,26 @@ pub const FARE_TABLES_MAX: usize = 256;
 /// A single fare or surcharge, fen: 1,000 yuan. No city ride comes near; a typing
 /// error does.
 pub const FARE_FEN_MAX: i64 = 100_000;
+// ---- keys and trust --------------------------------------------------------
+
+/// Holder keys kept ready in memory: about 0.5 KB each make 32 MB; a miss costs
+/// one index read and a key schedule.
+pub const HOLDER_KEYS_CACHED_MAX: usize = 65_536;
+
+/// Work factor of the passphrase of a vault file, PBKDF2 iterations. A file that
+/// asks for more than the maximum is refused, or opening it could take for ever.
+pub const VAULT_ITERATIONS: u32 = 200_000;
+pub const VAULT_ITERATIONS_MAX: u32 = 10_000_000;
+
+/// A vault file holds seven keys: some 600 bytes.
+pub const VAULT_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A passphrase that comes in over a file descriptor.
+pub const PASSPHRASE_BYTES_MAX: u64 = 4_096;
+
+/// The trust list: 34 province-level members of about 700 bytes, with slack.
+pub const TRUST_MEMBERS_MAX: usize = 64;
+pub const TRUST_LIST_BYTES_MAX: usize = 1024 * 1024;
 
 // ---- store ----------------------------------------------------------------
 

@@ -14,12 +14,12 @@ pub enum SealError {
 
 /// Seals the personal part of entries under the key of their subject.
 pub trait Sealer: Send + Sync + 'static {
-    /// Seals `plain`; makes the subject's key durable first when there is none.
-    /// `nonce` must never repeat for a subject; `bound` is authenticated with it
+    /// Seals `plain`; makes the subject's key when there is none. A new key is on
+    /// disk after [`Self::make_durable`], not before. `nonce` must never repeat for a subject; `bound` is authenticated with it
     /// (the entry's public part).
     ///
     /// # Errors
-    /// When the subject's key was destroyed or cannot be made durable.
+    /// When the subject's key was destroyed or cannot be made.
     fn seal(
         &self,
         subject: Subject,
@@ -39,4 +39,15 @@ pub trait Sealer: Send + Sync + 'static {
         bound: &[u8],
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, SealError>;
+
+    /// Puts the keys that were made since the last call on disk. The committer
+    /// calls it once a batch, before it syncs the batch: no entry is acknowledged
+    /// whose key could be lost. Costs nothing when there is no new key; sealers
+    /// whose keys need no store keep this default.
+    ///
+    /// # Errors
+    /// When the keys cannot be put on disk; then the batch must not be acknowledged.
+    fn make_durable(&self) -> Result<(), SealError> {
+        Ok(())
+    }
 }

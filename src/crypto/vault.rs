@@ -44,6 +44,14 @@ impl KeyName {
             KeyName::Seal => "seal",
         }
     }
+
+    /// Whether it is an SM2 key; all others are SM4 keys.
+    pub const fn is_sm2(self) -> bool {
+        match self {
+            KeyName::Journal | KeyName::Federation | KeyName::Ecard => true,
+            KeyName::CardRoot | KeyName::TransitRoot | KeyName::Pseudonym | KeyName::Seal => false,
+        }
+    }
 }
 
 /// The vault cannot do what was asked.
@@ -73,14 +81,15 @@ pub trait KeyVault: Send + Sync + 'static {
     /// When the key is missing or not SM2.
     fn public_key(&self, key: KeyName) -> Result<[u8; 65], VaultError>;
 
-    /// SM4-CMAC of `data` under a symmetric key.
+    /// SM4-CMAC of `data` under a symmetric key. `data` opens with a domain tag in
+    /// ASCII letters, never with a control byte: those are [`Self::diversify`]'s.
     ///
     /// # Errors
     /// When the key is missing or not SM4.
     fn mac(&self, key: KeyName, data: &[u8]) -> Result<[u8; 16], VaultError>;
 
-    /// A key diversified from a symmetric root for `context`; it lives in memory
-    /// only as long as it is used.
+    /// A key diversified from a symmetric root for `context`: SM4-CMAC under the
+    /// root of 0x01 ‖ context. It lives in memory only as long as it is used.
     ///
     /// # Errors
     /// When the key is missing or not SM4.
