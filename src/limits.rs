@@ -50,6 +50,21 @@ pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3_600);
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEEPALIVE_WAIT: Duration = Duration::from_secs(10);
 
+/// Bytes a caller may send ahead on one stream and on one connection: HTTP/2's
+/// own default for a message, one whole upload for the connection.
+pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Answer bytes kept for a stream whose reader is slow.
+pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connections the kernel keeps for us to accept: a line's gates reconnect
+/// together.
+pub const ACCEPT_BACKLOG: u32 = 4_096;
+
+/// Participants that get a label of their own on metrics; the rest are `other`.
+pub const PARTICIPANT_LABELS_MAX: usize = 256;
+
 /// No call works longer than this, whatever the caller asks for.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
 

@@ -3,6 +3,7 @@
 //! every floor.
 
 mod aggregate;
+mod caller;
 mod clock;
 mod entry;
 mod ids;
@@ -12,6 +13,7 @@ mod reason;
 pub mod record;
 
 pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate, Stored, View};
+pub use caller::{CertIdentity, ConnectionId, Deadline, PeerCertificate};
 pub use clock::{Clock, ManualClock, Millis, Rng, SystemClock, SystemRng};
 pub use entry::{Decision, Detail, Posting, Receipt, Task, Write};
 pub use ids::{

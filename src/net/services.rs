@@ -1,0 +1,53 @@
+//! gRPC's own services (health, reflection), and the layers every gRPC service
+//! of the gateway stands behind.
+
+use std::sync::Arc;
+
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use super::{
+    deadline::Deadlines,
+    methods::{BadDescriptors, Methods},
+    strict::Strict,
+    web::Web,
+};
+
+/// A service behind all layers of the edge.
+pub type Edge<S> = Web<Strict<Deadlines<S>>>;
+
+/// Puts the layers of the edge before a gRPC service. Read from the outside in:
+/// browsers' gRPC-Web is translated, what is not gRPC is refused, the deadline
+/// runs.
+pub fn edge<S>(service: S, methods: Arc<Methods>) -> Edge<S> {
+    Web::new(Strict::new(Deadlines::new(service, methods.clone()), methods))
+}
+
+/// Reflection cannot be served from these descriptors.
+#[derive(Debug, thiserror::Error)]
+pub enum BadReflection {
+    #[error(transparent)]
+    Descriptors(#[from] BadDescriptors),
+    #[error("reflection cannot be built: {0}")]
+    Build(#[from] tonic_reflection::server::Error),
+}
+
+/// Adds health, and reflection in both versions that tools in the field speak
+/// (`v1` and `v1alpha`), from an encoded `FileDescriptorSet`. The reporter says
+/// which services serve; at a drain the caller sets them to not serving first.
+pub fn with_health_and_reflection(
+    routes: Routes,
+    descriptors: &[u8],
+) -> Result<(Routes, HealthReporter), BadReflection> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = routes
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok((routes, reporter))
+}

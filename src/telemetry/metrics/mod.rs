@@ -1,0 +1,28 @@
+//! Every metric of the product as a named function, so that logic holds no
+//! strings. Label values are closed enums or names from the registry, bounded;
+//! never a card, a terminal or a person.
+//!
+//! Call [`install`] before anything else here: a handle is resolved once, at its
+//! first use, and stays without effect if nothing was installed then. Where
+//! nothing is installed (tests, tools) everything costs a few nanoseconds and
+//! does nothing.
+
+mod catalogue;
+mod edge;
+mod install;
+mod labels;
+mod outside;
+mod requests;
+mod store;
+
+pub use edge::{
+    ConnectionRefusal, accept_failed, connection_closed, connection_opened, connection_refused,
+    connections_closed_by_reload, handshake_done, request_refused, revocation_lists_expire,
+    server_certificate_expires, tls_reload,
+};
+pub use install::{InstallError, install};
+pub use outside::{
+    Breaker, CallOutcome, adapter_breaker, adapter_called, deny_list, peer_breaker, peer_called,
+};
+pub use requests::{MethodMetrics, RequestOutcome, RequestRefusal, shed};
+pub use store::{commit_batch, index_lag, pending_transactions, sign_queue};

@@ -1,0 +1,64 @@
+//! Calls to backends and to peers, their breakers, the deny lists of others.
+//! A call out takes at least tens of microseconds, so handles are looked up in
+//! the recorder each time.
+
+use std::time::Duration;
+
+use metrics::{SharedString, counter, gauge, histogram};
+
+use super::{catalogue as name, labels::label};
+
+label! {
+    /// How a call to a backend or a peer ended.
+    CallOutcome {
+        /// It answered, whatever it said.
+        Answered = "answered",
+        /// It certainly did nothing: refused, or never sent.
+        Failed = "failed",
+        /// Nobody knows.
+        Unknown = "unknown",
+        /// Our own breaker or bulkhead kept it.
+        NotSent = "not-sent",
+    }
+}
+
+label! {
+    /// State of a circuit breaker, also its number on the gauge.
+    Breaker {
+        Closed = "closed",
+        Probing = "probing",
+        Open = "open",
+    }
+}
+
+/// A call of an adapter ended. `adapter` is a name from the configuration.
+pub fn adapter_called(adapter: &str, outcome: CallOutcome, took: Duration) {
+    let adapter = SharedString::from(adapter.to_owned());
+    counter!(name::ADAPTER_CALLS, "adapter" => adapter.clone(), "outcome" => outcome.name()).increment(1);
+    histogram!(name::ADAPTER_CALL_SECONDS, "adapter" => adapter).record(took.as_secs_f64());
+}
+
+/// An adapter's breaker changed.
+pub fn adapter_breaker(adapter: &str, state: Breaker) {
+    gauge!(name::ADAPTER_BREAKER, "adapter" => adapter.to_owned()).set(f64::from(state as u8));
+}
+
+/// A call to a peer region ended. `province` is its six-digit code.
+pub fn peer_called(province: u32, outcome: CallOutcome, took: Duration) {
+    let peer = SharedString::from(format!("{province:06}"));
+    counter!(name::PEER_CALLS, "peer" => peer.clone(), "outcome" => outcome.name()).increment(1);
+    histogram!(name::PEER_CALL_SECONDS, "peer" => peer).record(took.as_secs_f64());
+}
+
+/// A peer's breaker changed.
+pub fn peer_breaker(province: u32, state: Breaker) {
+    gauge!(name::PEER_BREAKER, "peer" => format!("{province:06}")).set(f64::from(state as u8));
+}
+
+/// The deny list held of a region: its version, and how long ago that region
+/// was last heard to have nothing newer.
+pub fn deny_list(province: u32, version: u64, age: Duration) {
+    let region = SharedString::from(format!("{province:06}"));
+    gauge!(name::DENY_LIST_VERSION, "region" => region.clone()).set(version as f64);
+    gauge!(name::DENY_LIST_AGE_SECONDS, "region" => region).set(age.as_secs_f64());
+}

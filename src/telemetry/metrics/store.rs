@@ -1,0 +1,47 @@
+//! The committer, the index behind it, unfinished transactions, signatures.
+
+use std::{sync::LazyLock, time::Duration};
+
+use metrics::{Gauge, Histogram, gauge, histogram};
+
+use super::catalogue as name;
+
+struct Store {
+    batch_entries: Histogram,
+    commit_seconds: Histogram,
+    index_lag: Gauge,
+    pending: Gauge,
+    pending_oldest: Gauge,
+    sign_queue: Gauge,
+}
+
+static STORE: LazyLock<Store> = LazyLock::new(|| Store {
+    batch_entries: histogram!(name::COMMIT_BATCH_ENTRIES),
+    commit_seconds: histogram!(name::COMMIT_SECONDS),
+    index_lag: gauge!(name::INDEX_LAG_ENTRIES),
+    pending: gauge!(name::PENDING_TRANSACTIONS),
+    pending_oldest: gauge!(name::PENDING_OLDEST_SECONDS),
+    sign_queue: gauge!(name::SIGN_QUEUE),
+});
+
+/// A batch of `entries` was made durable in `took`.
+pub fn commit_batch(entries: usize, took: Duration) {
+    STORE.batch_entries.record(entries as f64);
+    STORE.commit_seconds.record(took.as_secs_f64());
+}
+
+/// Entries that are journalled and not yet indexed.
+pub fn index_lag(entries: usize) {
+    STORE.index_lag.set(entries as f64);
+}
+
+/// Transactions whose outcome is unknown, and the age of the oldest.
+pub fn pending_transactions(count: usize, oldest: Duration) {
+    STORE.pending.set(count as f64);
+    STORE.pending_oldest.set(oldest.as_secs_f64());
+}
+
+/// Batches that wait for a signature.
+pub fn sign_queue(waiting: usize) {
+    STORE.sign_queue.set(waiting as f64);
+}
