@@ -117,9 +117,15 @@ mod tests {
 
     #[test]
     fn a_path_that_names_no_account_is_refused() {
-        for path in
-            ["", "purse", "purse/11000", "purse/+10000", "participant/bj-metro", "participant//fares", "fund/110000/x"]
-        {
+        for path in [
+            "",
+            "purse",
+            "purse/11000",
+            "purse/+10000",
+            "participant/bj-metro",
+            "participant//fares",
+            "fund/110000/x",
+        ] {
             assert_eq!(path.parse::<Account>(), Err(BadAccount(path.to_owned())));
         }
     }

@@ -108,12 +108,8 @@ impl FareBook {
     }
 }
 
-fn read_table(
-    text: &str,
-    stations: &dyn Fn(&str) -> Option<String>,
-) -> Result<FareTable, Vec<FareFault>> {
-    let text: TableText =
-        toml::from_str(text).map_err(|fault| vec![FareFault::Syntax(fault.to_string())])?;
+fn read_table(text: &str, stations: &dyn Fn(&str) -> Option<String>) -> Result<FareTable, Vec<FareFault>> {
+    let text: TableText = toml::from_str(text).map_err(|fault| vec![FareFault::Syntax(fault.to_string())])?;
     let csv = match &text.network {
         None => None,
         Some(network) => {

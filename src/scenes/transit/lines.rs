@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_with_comments_and_either_line_end() {
-        let text = format!("# source\r\n{HEADER}\r\nA,1,x,0\r\nA,2,y,900\r\n\r\n# next\r\nB,1,y,0\r\nB,2,z,1\r\n");
+        let text =
+            format!("# source\r\n{HEADER}\r\nA,1,x,0\r\nA,2,y,900\r\n\r\n# next\r\nB,1,y,0\r\nB,2,z,1\r\n");
         let lines = parse_lines(&text).expect("well formed");
         assert_eq!(lines.len(), 2);
         assert_eq!(&*lines[0].name, "A");

@@ -125,15 +125,20 @@ impl Network {
         let ix = *self.stations.get(station)?;
         match line {
             None => Some(ix),
-            Some(line) => {
-                self.lines_at[usize::from(ix.0)].iter().any(|known| **known == *line).then_some(ix)
-            }
+            Some(line) => self.lines_at[usize::from(ix.0)].iter().any(|known| **known == *line).then_some(ix),
         }
     }
 
     /// The station's name.
     pub fn name(&self, ix: StationIx) -> &str {
         &self.names[usize::from(ix.0)]
+    }
+
+    /// The name of the station that was listed as number `at`, for tests that try
+    /// them all.
+    #[cfg(test)]
+    pub(super) fn nth_name(&self, at: usize) -> &str {
+        &self.names[at]
     }
 
     /// The way between two stations, or `None` when there is none. One look into

@@ -200,10 +200,7 @@ mod tests {
         check(bands(&[(5, -1)], step), &[RuleFault::Price { fen: -1 }]);
         check(bands(&[(5, 1)], Beyond::Step { every: 0, add_fen: 1 }), &[RuleFault::EmptyStep]);
         check(bands(&[(5, 4)], Beyond::Fixed { fen: 3 }), &[RuleFault::Cheaper { fen: 3, before: 4 }]);
-        assert_eq!(
-            Rule::Flat(Price { fen: 100_001 }).faults(),
-            [RuleFault::Price { fen: 100_001 }]
-        );
+        assert_eq!(Rule::Flat(Price { fen: 100_001 }).faults(), [RuleFault::Price { fen: 100_001 }]);
     }
 
     fn any_bands() -> impl Strategy<Value = Bands> {

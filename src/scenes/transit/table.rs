@@ -207,8 +207,7 @@ impl FareTable {
             if own.is_empty() {
                 faults.push(FareFault::NoLines { section: text.name.clone() });
             }
-            let groups: Vec<&[&Line]> =
-                if self.transfers { vec![&own[..]] } else { own.chunks(1).collect() };
+            let groups: Vec<&[&Line]> = if self.transfers { vec![&own[..]] } else { own.chunks(1).collect() };
             for group in groups.into_iter().filter(|group| !group.is_empty()) {
                 if let Err(fault) = self.add_part(at, group) {
                     faults.push(fault);

@@ -214,8 +214,7 @@ fn check_card(file: Option<CardFile>, at_ms: Millis) -> Result<(), Stop> {
 fn day(at_ms: Millis) -> u32 {
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
     let date = jiff::tz::Offset::constant(8).to_datetime(at).date();
-    let yyyymmdd =
-        i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
+    let yyyymmdd = i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
     u32::try_from(yyyymmdd).unwrap_or(0)
 }
 
