@@ -132,7 +132,7 @@ pub fn tap(
 /// Seconds between entry and exit of a charge; 0 for a ride whose exit is not
 /// known (`left_at_ms` is 0 then).
 pub fn ridden_seconds(charge: &ChargeDetail) -> i64 {
-    if charge.left_at_ms == 0 { 0 } else { (charge.left_at_ms - charge.entered_at_ms) / 1_000 }
+    if charge.left_at_ms == 0 { 0 } else { charge.left_at_ms.saturating_sub(charge.entered_at_ms) / 1_000 }
 }
 
 /// What a tap that is granted leaves behind.
@@ -288,7 +288,7 @@ fn leave(request: &TapRequest, book: &FareBook, open: Option<&OpenRide>) -> Resu
     }
     let to = table.place(&request.line, &request.station).ok_or(Reason::StationUnknown)?;
     let from = table.place(&open.line, &open.station).ok_or(Reason::NoFare)?;
-    let ridden_ms = request.tapped_at_ms - open.entered_at_ms;
+    let ridden_ms = request.tapped_at_ms.saturating_sub(open.entered_at_ms);
     let quote = table.quote(&from, &to, ridden_ms).map_err(|declined| match declined {
         QuoteDeclined::NoFareBetween(_) => Reason::NoFare,
         QuoteDeclined::StayTooLong(_) => Reason::RideTooLong,
