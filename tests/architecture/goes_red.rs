@@ -112,6 +112,14 @@ fn a_re_export_is_followed_to_where_it_ends() {
 }
 
 #[test]
+fn globs_that_lead_nowhere_end() {
+    clean(
+        "src/store/mod.rs",
+        "mod a { pub use super::b::*; use Kind::*; } mod b { pub use super::a::*; fn f() { g() } }",
+    );
+}
+
+#[test]
 fn a_path_in_a_macro_call_is_seen() {
     red("src/store/mod.rs", "fn f() { println!(\"{:?}\", crate::gateway::Gateway); }", "store -> gateway");
     red("src/store/mod.rs", "fn f() { vec![0..super::gateway::MOST] ; }", "store -> gateway");

@@ -161,7 +161,8 @@ impl<'ast> Visit<'ast> for Collector {
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        let outer = std::mem::replace(&mut self.module, child(&self.module, &item.ident.to_string()));
+        let inner = child(&self.module, &item.ident.to_string());
+        let outer = std::mem::replace(&mut self.module, inner);
         syn::visit::visit_item_mod(self, item);
         self.module = outer;
     }

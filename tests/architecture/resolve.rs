@@ -86,7 +86,13 @@ impl Walk<'_> {
 
     /// `use glob::*`: the name may come from there.
     fn through_glob(&mut self, module: &[String], glob: &[String], path: &[String]) -> bool {
-        let targets = resolve(self.tree, module, glob).ends;
+        // A glob is not sought through itself.
+        if !self.seen.insert((module.to_vec(), child(glob, "*"))) {
+            return false;
+        }
+        let mut walk = Walk { tree: self.tree, seen: self.seen.clone(), reached: Reached::default() };
+        walk.from(module, glob);
+        let targets = walk.reached.ends;
         targets.iter().filter(|target| *target != module).any(|target| self.named_here(target, path))
     }
 
@@ -110,7 +116,11 @@ impl Walk<'_> {
         if self.tree.modules.contains_key(&inner) {
             return self.down(&inner, rest);
         }
-        self.named_here(module, path);
+        let found = self.named_here(module, path);
+        if !found && module.is_empty() {
+            // A room that no source of ours declares is judged by its name.
+            self.reached.modules.insert(inner);
+        }
         // Unknown names come from a macro or from generated code: they belong to
         // the module they are sought in, which stands in `reached` already.
         true
