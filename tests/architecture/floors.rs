@@ -65,6 +65,7 @@ pub const LIBRARIES: &[Library] = &[
             "store",
             "scenes",
             "gateway",
+            "net",
             "api",
             "federation",
             "client",

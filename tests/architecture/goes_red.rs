@@ -115,7 +115,7 @@ fn a_re_export_is_followed_to_where_it_ends() {
 fn globs_that_lead_nowhere_end() {
     clean(
         "src/store/mod.rs",
-        "mod a { pub use super::b::*; use Kind::*; } mod b { pub use super::a::*; fn f() { g() } }",
+        "mod a { pub use super::b::*; use Kind::*; } mod b { pub use super::a::*; fn f() { g() } } mod c { use time::time; type A = B::C; type B = A::C; fn f(_: A) { time() } }",
     );
 }
 

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use crate::tree::{ModulePath, Tree, child};
 
+/// Longer paths only come from aliases that name each other, which no compiler takes.
+const SEGMENTS_MAX: usize = 32;
+
 /// Everything a path leads through.
 #[derive(Default, Debug)]
 pub struct Reached {
@@ -55,7 +58,7 @@ impl Walk<'_> {
 
     /// A plain name: in this module, or from the outside.
     fn named_here(&mut self, module: &[String], path: &[String]) -> bool {
-        if !self.seen.insert((module.to_vec(), path.to_vec())) {
+        if path.len() > SEGMENTS_MAX || !self.seen.insert((module.to_vec(), path.to_vec())) {
             return false;
         }
         let (name, rest) = (&path[0], &path[1..]);
@@ -70,8 +73,10 @@ impl Walk<'_> {
             found = true;
         }
         for target in names.imports.get(name).into_iter().flatten() {
-            // `use tonic;` and `type T = T<X>` name themselves.
-            if target.first() == Some(name) && target.len() == 1 {
+            // `use tonic;` names itself, and in `use time::time` the first is the library.
+            if target.first() == Some(name) {
+                let whole: Vec<String> = target.iter().chain(rest).cloned().collect();
+                found |= self.tree.modules.contains_key(&inner) || self.library(&whole);
                 continue;
             }
             let whole: Vec<String> = target.iter().chain(rest).cloned().collect();
