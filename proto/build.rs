@@ -8,6 +8,8 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    // A file added to config/ must reach the embedded copy without a clean build.
+    println!("cargo:rerun-if-changed=config");
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     let services = [

@@ -216,3 +216,15 @@ pub const CLIENT_STREAM_QUEUE_MAX: usize = 64;
 /// Taps a terminal keeps while its line is down: more than a day of the busiest
 /// gate line.
 pub const OFFLINE_TAPS_MAX: usize = 100_000;
+// ---- configuration --------------------------------------------------------
+
+/// One configuration file. The largest, a fare table of 500 stations, is some
+/// 100 KiB.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Problems that are told of one configuration; the rest is counted. A person
+/// mends a hundred at most before checking again.
+pub const CONFIG_PROBLEMS_MAX: usize = 100;
+
+/// Rows of one code table: GB/T 2260 has some 3,200.
+pub const CODE_TABLE_ROWS_MAX: usize = 10_000;

@@ -1,1 +1,2 @@
-//! (room under construction)
+//! The configuration engine.
+pub mod assets;
