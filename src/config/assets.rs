@@ -58,7 +58,9 @@ pub fn write_all(folder: &Path) -> io::Result<Written> {
                 io::Write::write_all(&mut file, &bytes)?;
                 done.written.push(path.as_ref().into());
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => done.kept.push(path.as_ref().into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                done.kept.push(path.as_ref().into())
+            }
             Err(error) => return Err(error),
         }
     }

@@ -138,7 +138,14 @@ mod tests {
     #[test]
     fn what_is_no_identifier_is_refused() {
         let long = format!("{SAMPLE}00");
-        for text in ["", "639900", &SAMPLE[1..], &long, "FFFF00D15600000500BF7C7A48FB4966", "ZZ9900D15600000500BF7C7A48FB4966"] {
+        for text in [
+            "",
+            "639900",
+            &SAMPLE[1..],
+            &long,
+            "FFFF00D15600000500BF7C7A48FB4966",
+            "ZZ9900D15600000500BF7C7A48FB4966",
+        ] {
             assert!(text.parse::<CardIdentifier>().is_err(), "{text}");
         }
         assert!(CardIdentifier::from_slice(&[0x11; 15]).is_err());

@@ -111,7 +111,9 @@ impl CodeTables {
     ///
     /// # Errors
     /// When a table is missing or wrong.
-    pub fn read<E: std::fmt::Display>(read: impl Fn(&str) -> Result<String, E>) -> Result<Self, BadCodeTable> {
+    pub fn read<E: std::fmt::Display>(
+        read: impl Fn(&str) -> Result<String, E>,
+    ) -> Result<Self, BadCodeTable> {
         let table = |table: &'static str| {
             let text = read(&format!("codes/{table}.toml"))
                 .map_err(|error| BadCodeTable::Missing { table, reason: error.to_string() })?;
@@ -171,7 +173,11 @@ mod tests {
         assert_eq!(tables.sex().get("9").map(|row| row.verified), Some(false));
         for table in [tables.sex(), tables.ethnicity(), tables.documents(), tables.regions()] {
             assert!(!table.source().is_empty() && !table.version().is_empty(), "{}", table.name());
-            assert!(table.rows().all(|(_, row)| !row.zh.is_empty() && !row.en.is_empty()), "{}", table.name());
+            assert!(
+                table.rows().all(|(_, row)| !row.zh.is_empty() && !row.en.is_empty()),
+                "{}",
+                table.name()
+            );
         }
     }
 
@@ -197,12 +203,18 @@ mod tests {
             let error = CodeTable::parse("sex", text).expect_err(text).to_string();
             assert!(error.contains(expect), "{error}");
         };
-        check(&format!("{HEAD}[rows]\n1 = {{ zh = \"a\", en = \"b\" }}\n1 = {{ zh = \"c\", en = \"d\" }}"), "duplicate key");
+        check(
+            &format!("{HEAD}[rows]\n1 = {{ zh = \"a\", en = \"b\" }}\n1 = {{ zh = \"c\", en = \"d\" }}"),
+            "duplicate key",
+        );
         check(&format!("{HEAD}extra = 1\n[rows]\n1 = {{ zh = \"a\", en = \"b\" }}"), "unknown field `extra`");
         check(&format!("{HEAD}[rows]\n1 = {{ zh = \"a\", en = \"b\", fr = \"c\" }}"), "unknown field `fr`");
         check(&format!("{HEAD}[rows]\n1 = {{ zh = \"a\" }}"), "missing field `en`");
         check(&format!("{HEAD}[rows]\n"), "0 rows");
-        check(&HEAD.replace("sex", "age").replace("\"1\"\n", "\"1\"\n[rows]\n1 = { zh = \"a\", en = \"b\" }"), "calls itself age");
+        check(
+            &HEAD.replace("sex", "age").replace("\"1\"\n", "\"1\"\n[rows]\n1 = { zh = \"a\", en = \"b\" }"),
+            "calls itself age",
+        );
     }
 
     #[test]

@@ -17,8 +17,7 @@ const SHANGHAI: Offset = Offset::constant(8);
 /// The business date of an instant: the day in Asia/Shanghai. Instants beyond the
 /// calendar are taken as its first or last.
 pub fn business_date(at_ms: Millis) -> Date {
-    let bounded =
-        at_ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
+    let bounded = at_ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
     let instant = Timestamp::from_millisecond(bounded).unwrap_or(Timestamp::UNIX_EPOCH);
     SHANGHAI.to_datetime(instant).date()
 }
@@ -152,7 +151,8 @@ mod tests {
 
     #[test]
     fn days_that_do_not_exist_are_refused() {
-        for text in ["", "19810230", "19811301", "00000000", "17991231", "1981-1-1", "198101010", "+1981010"] {
+        for text in ["", "19810230", "19811301", "00000000", "17991231", "1981-1-1", "198101010", "+1981010"]
+        {
             assert!(text.parse::<BirthDate>().is_err(), "{text}");
         }
         assert!(CardDate::from_bcd([0x20, 0x20, 0x10, 0x0a]).is_err());

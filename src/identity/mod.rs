@@ -39,6 +39,7 @@ pub use region::{Province, RegionClass, RegionCode};
 pub use sex::Sex;
 pub use ssn::{BadSocialSecurityNumber, SocialSecurityNumber};
 pub use state::{
-    CardStanding, CardState, TRANSITIONS, Transition, TransitionRefused, TransitionRule, transitions_as_markdown,
+    CardStanding, CardState, TRANSITIONS, Transition, TransitionRefused, TransitionRule,
+    transitions_as_markdown,
 };
 pub use uscc::UnifiedCreditCode;

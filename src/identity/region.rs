@@ -64,8 +64,10 @@ impl Province {
     /// # Errors
     /// When it is not a province of GB/T 2260.
     pub fn from_code(code: u32) -> Result<Self, BadId> {
-        if code % 10_000 != 0 { None } else { Self::from_prefix(code / 10_000) }
-            .ok_or(BadId { what: "province", expected: "a province of GB/T 2260 as six digits, for example 110000" })
+        if code % 10_000 != 0 { None } else { Self::from_prefix(code / 10_000) }.ok_or(BadId {
+            what: "province",
+            expected: "a province of GB/T 2260 as six digits, for example 110000",
+        })
     }
 
     fn from_prefix(prefix: u32) -> Option<Self> {
@@ -245,7 +247,11 @@ mod tests {
     #[track_caller]
     fn check(text: &str, province: Province, class: RegionClass) {
         let region: RegionCode = text.parse().expect(text);
-        assert_eq!((region.province(), region.class(CodeTables::embedded().regions())), (province, class), "{text}");
+        assert_eq!(
+            (region.province(), region.class(CodeTables::embedded().regions())),
+            (province, class),
+            "{text}"
+        );
         assert_eq!(region.to_string(), text);
     }
 
@@ -267,7 +273,8 @@ mod tests {
 
     #[test]
     fn what_is_no_region_is_refused() {
-        for text in ["", "11010", "1101055", "990000", "000000", "11010a", "+11010", "１１０１０５", " 11010"] {
+        for text in ["", "11010", "1101055", "990000", "000000", "11010a", "+11010", "１１０１０５", " 11010"]
+        {
             assert!(text.parse::<RegionCode>().is_err(), "{text}");
         }
         for text in ["110100", "160000", "11", ""] {

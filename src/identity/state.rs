@@ -147,9 +147,15 @@ pub const TRANSITIONS: [TransitionRule; 6] = {
     const DEAD: Result<CardState, Reason> = Ok(Cancelled);
     const SAME: Result<CardState, Reason> = Err(StateUnchanged);
     [
-        row(Issued, [Ok(Normal), Err(CardNotActivated), Ok(Lost), Err(CardNotActivated), SAME, Err(NotLost), DEAD]),
+        row(
+            Issued,
+            [Ok(Normal), Err(CardNotActivated), Ok(Lost), Err(CardNotActivated), SAME, Err(NotLost), DEAD],
+        ),
         row(Normal, [SAME, Ok(TemporarilyLost), Ok(Lost), Ok(Locked), SAME, Err(NotLost), DEAD]),
-        row(Lost, [Err(LossIsFinal), Err(CardLost), SAME, Err(CardLost), Err(LossIsFinal), Err(LossIsFinal), DEAD]),
+        row(
+            Lost,
+            [Err(LossIsFinal), Err(CardLost), SAME, Err(CardLost), Err(LossIsFinal), Err(LossIsFinal), DEAD],
+        ),
         row(Locked, [SAME, Err(CardLocked), Ok(Lost), SAME, Ok(Normal), Err(NotLost), DEAD]),
         row(
             TemporarilyLost,
@@ -171,7 +177,8 @@ pub fn transitions_as_markdown() -> String {
         format!("|{}", " --- |".repeat(Transition::ALL.len() + 1)),
     ];
     for rule in TRANSITIONS {
-        let cells = rule.outcomes.map(|outcome| outcome.map_or_else(|reason| reason.code().to_owned(), named));
+        let cells =
+            rule.outcomes.map(|outcome| outcome.map_or_else(|reason| reason.code().to_owned(), named));
         lines.push(format!("| {} | {} |", named(rule.from), cells.join(" | ")));
     }
     lines.join("\n")

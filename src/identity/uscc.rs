@@ -69,7 +69,9 @@ mod tests {
     #[test]
     fn codes_are_held_to_their_check_character() {
         assert_eq!(SAMPLE.parse::<UnifiedCreditCode>().map(|code| code.to_string()).as_deref(), Ok(SAMPLE));
-        for text in ["", "91110000600037341M", "9111000060003734IL", "9111000060003734", "91１10000600037341L"] {
+        for text in
+            ["", "91110000600037341M", "9111000060003734IL", "9111000060003734", "91１10000600037341L"]
+        {
             assert!(text.parse::<UnifiedCreditCode>().is_err(), "{text}");
         }
     }
