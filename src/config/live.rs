@@ -108,9 +108,13 @@ mod tests {
                     }
                 })
             });
-            writers.map(|writer| writer.join().expect("no panic"));
+            for writer in writers {
+                writer.join().expect("no panic");
+            }
             stop.store(true, Ordering::Relaxed);
-            readers.map(|reader| reader.join().expect("no panic"));
+            for reader in readers {
+                reader.join().expect("no panic");
+            }
         });
         assert_eq!((live.generation(), live.get().value), (1_001, (1_000, 1_000)));
     }

@@ -6,9 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, de::DeserializeOwned};
-use toml::{
-    de::{DeTable, DeValue, Deserializer},
-};
+use toml::de::{DeTable, DeValue, Deserializer};
 
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 
