@@ -182,7 +182,7 @@ mod tests {
         let starts: Vec<usize> = table
             .lines()
             .zip(["应为", "正数", "a positive", "正数", "a positive"])
-            .map(|(line, right)| width(&line[..line.find(right).unwrap_or_else(|| panic!("{table}"))]))
+            .map(|(line, right)| width(&line[..line.rfind(right).unwrap_or_else(|| panic!("{table}"))]))
             .collect();
         assert_eq!(starts, [starts[0]; 5], "{table}");
     }

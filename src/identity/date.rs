@@ -157,7 +157,7 @@ mod tests {
         }
         assert!(CardDate::from_bcd([0x20, 0x20, 0x10, 0x0a]).is_err());
         assert!(CardDate::from_yyyymmdd(u32::MAX).is_err());
-        assert_eq!(CardDate::from_bcd([0x20, 0x20, 0x10, 0x01]).map(CardDate::yyyymmdd), Ok(2020_10_01));
+        assert_eq!(CardDate::from_bcd([0x20, 0x20, 0x10, 0x01]).map(CardDate::yyyymmdd), Ok(20_201_001));
     }
 
     #[test]

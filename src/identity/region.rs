@@ -64,7 +64,7 @@ impl Province {
     /// # Errors
     /// When it is not a province of GB/T 2260.
     pub fn from_code(code: u32) -> Result<Self, BadId> {
-        if code % 10_000 != 0 { None } else { Self::from_prefix(code / 10_000) }.ok_or(BadId {
+        if code.is_multiple_of(10_000) { Self::from_prefix(code / 10_000) } else { None }.ok_or(BadId {
             what: "province",
             expected: "a province of GB/T 2260 as six digits, for example 110000",
         })
@@ -169,7 +169,7 @@ impl RegionCode {
     pub fn to_bcd(self) -> [u8; 3] {
         let pair = |value: u32| {
             let value = (value % 100) as u8;
-            (value / 10) << 4 | value % 10
+            ((value / 10) << 4) | (value % 10)
         };
         [pair(self.0 / 10_000), pair(self.0 / 100), pair(self.0)]
     }
@@ -186,7 +186,7 @@ impl RegionCode {
 
     /// What the code is, by `regions` (see [`super::CodeTables::regions`]).
     pub fn class(self, regions: &CodeTable) -> RegionClass {
-        let insurance = self.0 % 100 == 99 || (self.0 % 100 == 0 && self.0 / 100 % 100 == 99);
+        let insurance = self.0 % 100 == 99 || (self.0.is_multiple_of(100) && self.0 / 100 % 100 == 99);
         if regions.contains(&self.to_string()) {
             RegionClass::Listed
         } else if insurance {

@@ -78,10 +78,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_single_wrong_character_is_caught(at in 0usize..18, other in 0usize..31) {
+        fn any_single_wrong_character_is_caught(at in 0usize..18, shift in 1usize..31) {
             let mut altered = SAMPLE.as_bytes().to_vec();
-            prop_assume!(altered[at] != ALPHABET[other]);
-            altered[at] = ALPHABET[other];
+            let place = ALPHABET.iter().position(|c| *c == altered[at]).expect("of the alphabet");
+            altered[at] = ALPHABET[(place + shift) % 31];
             let text = String::from_utf8(altered).expect("ASCII");
             prop_assert!(text.parse::<UnifiedCreditCode>().is_err());
         }
