@@ -287,8 +287,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let keys = open(folder.path());
         let sealed: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| keys.seal(ANN, &NONCE, b"", b"same").expect("seals"))).collect();
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| keys.seal(ANN, &NONCE, b"", b"same").expect("seals")))
+                .collect();
             threads.into_iter().map(|thread| thread.join().expect("does not panic")).collect()
         });
         assert!(sealed.windows(2).all(|pair| pair[0] == pair[1]));

@@ -107,12 +107,7 @@ pub trait CardSuite: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it does not fit or is not exactly 8 bytes, or the vault fails.
-    fn verify_tap(
-        &self,
-        vault: &dyn KeyVault,
-        record: &TapRecord<'_>,
-        mac: &[u8],
-    ) -> Result<(), SuiteError> {
+    fn verify_tap(&self, vault: &dyn KeyVault, record: &TapRecord<'_>, mac: &[u8]) -> Result<(), SuiteError> {
         let right = self.tap_mac(vault, record)?;
         if bool::from(right.as_slice().ct_eq(mac)) { Ok(()) } else { Err(SuiteError::MacWrong) }
     }
@@ -255,10 +250,7 @@ mod tests {
         let mut challenge = chip.challenge(&SystemRng);
         let answer = SandboxSuite.answer_chip(&vault(), &CARD, &challenge).expect("genuine");
         challenge.internal_cryptogram = answer.internal_authenticator;
-        assert_eq!(
-            SandboxSuite.answer_chip(&vault(), &CARD, &challenge),
-            Err(SuiteError::ChipNotGenuine)
-        );
+        assert_eq!(SandboxSuite.answer_chip(&vault(), &CARD, &challenge), Err(SuiteError::ChipNotGenuine));
     }
 
     #[test]

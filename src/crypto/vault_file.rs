@@ -53,12 +53,7 @@ pub(super) struct StoredKey {
 }
 
 /// Makes the bytes of a vault file.
-pub(super) fn seal(
-    keys: &[StoredKey],
-    passphrase: &SecretString,
-    iterations: u32,
-    rng: &dyn Rng,
-) -> Vec<u8> {
+pub(super) fn seal(keys: &[StoredKey], passphrase: &SecretString, iterations: u32, rng: &dyn Rng) -> Vec<u8> {
     let (mut salt, mut nonce) = ([0; 16], [0; 12]);
     rng.fill(&mut salt);
     rng.fill(&mut nonce);

@@ -1,0 +1,286 @@
+//! The deny list: what is known here of every region's lost cards. Deltas of a
+//! region are numbered without gaps; a region answers for its own entries only,
+//! so that none can lift what another has reported.
+//!
+//! The list is not capped: a lost card that does not fit would be alive again.
+//! An entry is about 60 bytes; a million lost cards are 60 MB.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use dashmap::DashMap;
+use smallvec::{SmallVec, smallvec};
+
+use crate::model::Millis;
+
+/// One change of a region's deny list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DenyChange {
+    /// AAZ501.
+    pub card: [u8; 16],
+    /// Dead from now, or usable again.
+    pub denied: bool,
+    /// AAZ502 digit.
+    pub card_state: u8,
+    /// When the entry lapses by itself; 0 never.
+    pub expires_at_ms: Millis,
+}
+
+/// A card that may not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeniedCard {
+    /// AAZ502 digit, so that the answer can say why.
+    pub card_state: u8,
+    /// The region that says so.
+    pub region: u32,
+}
+
+/// What became of a delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    Ok,
+    /// The list is as new already; nothing was changed.
+    AlreadyKnown,
+    /// Deltas between are missing; nothing was changed. Ask for what came after
+    /// `have`.
+    Gap {
+        have: u64,
+    },
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    region: u32,
+    card_state: u8,
+    expires_at_ms: Millis,
+}
+
+impl Entry {
+    fn in_force(&self, now_ms: Millis) -> bool {
+        self.expires_at_ms == 0 || now_ms < self.expires_at_ms
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Head {
+    version: u64,
+    heard_at_ms: Option<Millis>,
+}
+
+/// The lost cards of all regions. Reads take a shard's lock for some tens of
+/// nanoseconds; writes are rare.
+#[derive(Default)]
+pub struct DenyList {
+    // Nearly always one entry: the card's own region.
+    cards: DashMap<[u8; 16], SmallVec<[Entry; 1]>>,
+    heads: RwLock<HashMap<u32, Head>>,
+}
+
+impl DenyList {
+    pub fn new() -> Self {
+        DenyList::default()
+    }
+
+    /// Takes the delta that made a region's list `version`.
+    pub fn apply(&self, region: u32, version: u64, changes: &[DenyChange]) -> Applied {
+        self.catch_up(region, version.saturating_sub(1), version, changes)
+    }
+
+    /// Takes everything that came after version `since` up to `version`, oldest
+    /// first: the answer to a question after a gap, or a whole list (`since` 0).
+    /// What of it is known already does no harm.
+    pub fn catch_up(&self, region: u32, since: u64, version: u64, changes: &[DenyChange]) -> Applied {
+        // Held to the end, or two deltas of a region could overtake each other.
+        let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+        let head = heads.entry(region).or_default();
+        if version <= head.version {
+            return Applied::AlreadyKnown;
+        }
+        if since > head.version {
+            return Applied::Gap { have: head.version };
+        }
+        for change in changes {
+            self.change(region, change);
+        }
+        head.version = version;
+        Applied::Ok
+    }
+
+    fn change(&self, region: u32, change: &DenyChange) {
+        if !change.denied {
+            if let Some(mut entries) = self.cards.get_mut(&change.card) {
+                entries.retain(|entry| entry.region != region);
+            }
+            self.cards.remove_if(&change.card, |_, entries| entries.is_empty());
+            return;
+        }
+        let entry = Entry { region, card_state: change.card_state, expires_at_ms: change.expires_at_ms };
+        self.cards
+            .entry(change.card)
+            .and_modify(|entries| match entries.iter_mut().find(|entry| entry.region == region) {
+                Some(known) => *known = entry,
+                None => entries.push(entry),
+            })
+            .or_insert_with(|| smallvec![entry]);
+    }
+
+    /// Whether a card may not be used now, and why. Temporary entries lapse by
+    /// themselves.
+    pub fn state(&self, card: &[u8; 16], now_ms: Millis) -> Option<DeniedCard> {
+        let entries = self.cards.get(card)?;
+        let entry = entries.iter().find(|entry| entry.in_force(now_ms))?;
+        Some(DeniedCard { card_state: entry.card_state, region: entry.region })
+    }
+
+    /// The newest version known of a region's list; 0 when nothing is.
+    pub fn version(&self, region: u32) -> u64 {
+        self.head(region).version
+    }
+
+    /// The region was heard and is known to be no further than we are.
+    pub fn heard(&self, region: u32, now_ms: Millis) {
+        let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+        let head = heads.entry(region).or_default();
+        // Two answers may arrive in the other order.
+        head.heard_at_ms = head.heard_at_ms.max(Some(now_ms));
+    }
+
+    /// When the region was heard last.
+    pub fn heard_at_ms(&self, region: u32) -> Option<Millis> {
+        self.head(region).heard_at_ms
+    }
+
+    /// How old our knowledge of a region's list is, milliseconds; `None` when the
+    /// region was never heard.
+    pub fn staleness_ms(&self, region: u32, now_ms: Millis) -> Option<i64> {
+        self.heard_at_ms(region).map(|heard| now_ms.saturating_sub(heard).max(0))
+    }
+
+    fn head(&self, region: u32) -> Head {
+        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+        heads.get(&region).copied().unwrap_or_default()
+    }
+
+    /// Forgets entries that have lapsed; answers do not change by it.
+    pub fn sweep(&self, now_ms: Millis) {
+        self.cards.retain(|_, entries| {
+            entries.retain(|entry| entry.in_force(now_ms));
+            !entries.is_empty()
+        });
+    }
+
+    /// Cards on the list, lapsed entries included until they are swept.
+    pub fn len(&self) -> usize {
+        self.cards.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cards.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BEIJING: u32 = 110_000;
+    const HEBEI: u32 = 130_000;
+    const CARD: [u8; 16] = [1; 16];
+
+    fn lost(card: [u8; 16]) -> DenyChange {
+        DenyChange { card, denied: true, card_state: 2, expires_at_ms: 0 }
+    }
+
+    fn lifted(card: [u8; 16]) -> DenyChange {
+        DenyChange { card, denied: false, card_state: 1, expires_at_ms: 0 }
+    }
+
+    #[test]
+    fn a_lost_card_is_denied_until_it_is_lifted() {
+        let list = DenyList::new();
+        assert_eq!(list.state(&CARD, 0), None);
+        assert_eq!(list.apply(BEIJING, 1, &[lost(CARD)]), Applied::Ok);
+        assert_eq!(list.state(&CARD, i64::MAX), Some(DeniedCard { card_state: 2, region: BEIJING }));
+        assert_eq!(list.apply(BEIJING, 2, &[lifted(CARD)]), Applied::Ok);
+        assert_eq!(list.state(&CARD, 0), None);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn deltas_are_taken_in_order_and_once() {
+        let list = DenyList::new();
+        assert_eq!(list.apply(BEIJING, 2, &[lost(CARD)]), Applied::Gap { have: 0 });
+        assert_eq!(list.state(&CARD, 0), None, "nothing is taken over a gap");
+        assert_eq!(list.apply(BEIJING, 1, &[]), Applied::Ok);
+        assert_eq!(list.apply(BEIJING, 2, &[lost(CARD)]), Applied::Ok);
+        assert_eq!(list.apply(BEIJING, 2, &[lifted(CARD)]), Applied::AlreadyKnown);
+        assert!(list.state(&CARD, 0).is_some(), "a repeat changes nothing");
+        assert_eq!(list.apply(BEIJING, 0, &[lifted(CARD)]), Applied::AlreadyKnown);
+        assert_eq!((list.version(BEIJING), list.version(HEBEI)), (2, 0));
+    }
+
+    #[test]
+    fn a_gap_is_closed_by_all_that_came_after() {
+        let list = DenyList::new();
+        assert_eq!(list.apply(BEIJING, 1, &[lost([2; 16])]), Applied::Ok);
+        assert_eq!(list.catch_up(BEIJING, 2, 5, &[]), Applied::Gap { have: 1 });
+        assert_eq!(list.catch_up(BEIJING, 0, 5, &[lost([2; 16]), lifted([2; 16]), lost(CARD)]), Applied::Ok);
+        assert_eq!(list.version(BEIJING), 5);
+        assert!(list.state(&CARD, 0).is_some() && list.state(&[2; 16], 0).is_none());
+    }
+
+    #[test]
+    fn a_region_cannot_lift_what_another_has_reported() {
+        let list = DenyList::new();
+        list.apply(BEIJING, 1, &[lost(CARD)]);
+        list.apply(HEBEI, 1, &[lifted(CARD)]);
+        assert_eq!(list.state(&CARD, 0).map(|denied| denied.region), Some(BEIJING));
+        list.apply(HEBEI, 2, &[DenyChange { expires_at_ms: 10, ..lost(CARD) }]);
+        assert_eq!(list.state(&CARD, 99).map(|denied| denied.region), Some(BEIJING));
+        list.apply(BEIJING, 2, &[lifted(CARD)]);
+        assert_eq!(list.state(&CARD, 9).map(|denied| denied.region), Some(HEBEI));
+    }
+
+    #[test]
+    fn a_temporary_loss_lapses_by_itself() {
+        let list = DenyList::new();
+        list.apply(BEIJING, 1, &[DenyChange { card_state: 4, expires_at_ms: 1_000, ..lost(CARD) }]);
+        for (now, denied) in [(0, true), (999, true), (1_000, false), (1_001, false)] {
+            assert_eq!(list.state(&CARD, now).is_some(), denied, "at {now}");
+        }
+        list.sweep(999);
+        assert_eq!(list.len(), 1);
+        list.sweep(1_000);
+        assert_eq!(list.len(), 0);
+        assert_eq!(list.version(BEIJING), 1);
+    }
+
+    #[test]
+    fn a_region_knows_how_stale_it_is() {
+        let list = DenyList::new();
+        assert_eq!(list.staleness_ms(BEIJING, 500), None);
+        list.heard(BEIJING, 400);
+        list.heard(BEIJING, 300);
+        assert_eq!(list.heard_at_ms(BEIJING), Some(400));
+        assert_eq!((list.staleness_ms(BEIJING, 500), list.staleness_ms(BEIJING, 100)), (Some(100), Some(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_word_of_a_region_holds(changes in proptest::collection::vec((0..4u8, any::<bool>()), 0..40)) {
+            let list = DenyList::new();
+            let mut expect = HashMap::new();
+            for (index, (card, denied)) in changes.iter().enumerate() {
+                let change = if *denied { lost([*card; 16]) } else { lifted([*card; 16]) };
+                prop_assert_eq!(list.apply(BEIJING, index as u64 + 1, &[change]), Applied::Ok);
+                expect.insert(*card, *denied);
+            }
+            for card in 0..4 {
+                prop_assert_eq!(list.state(&[card; 16], 0).is_some(), expect.get(&card).copied().unwrap_or(false));
+            }
+        }
+    }
+}
