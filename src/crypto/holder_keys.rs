@@ -87,7 +87,8 @@ impl HolderKeys {
     }
 
     /// Destroys the key of a subject for good and returns when that is on disk.
-    /// What was sealed opens as `None` from now on; nothing more is sealed. The
+    /// What was sealed opens as `None` from now on; nothing more is sealed (a call
+    /// that has taken the key already ends as if it had come before). The
     /// index is rewritten, so that the salt does not linger in an old file of it.
     ///
     /// # Errors
@@ -125,7 +126,7 @@ impl HolderKeys {
             Salt::Unknown => {
                 let mut salt = Zeroizing::new([0; 16]);
                 self.rng.fill(&mut *salt);
-                self.salts.insert(subject.as_bytes(), &*salt).map_err(cannot_use)?;
+                self.salts.insert(subject.as_bytes(), salt.as_slice()).map_err(cannot_use)?;
                 self.made.fetch_add(1, Ordering::Release);
                 salt
             }
@@ -250,6 +251,40 @@ mod tests {
         check(&keys);
         drop(keys);
         check(&open(folder.path()));
+    }
+
+    /// How many files under `folder` hold `bytes`.
+    fn files_with(folder: &Path, bytes: &[u8]) -> usize {
+        let entries =
+            std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        entries
+            .map(|path| match path.is_dir() {
+                true => files_with(&path, bytes),
+                false => {
+                    let content = std::fs::read(&path).expect("readable");
+                    usize::from(content.windows(bytes.len()).any(|window| window == bytes))
+                }
+            })
+            .sum()
+    }
+
+    #[test]
+    fn a_destroyed_salt_is_in_no_file_of_the_index() {
+        struct Recognisable;
+        impl Rng for Recognisable {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&b"recognisable salt"[..bytes.len()]);
+            }
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = SoftVault::empty().with_key(KeyName::Seal, &[4; 16]).expect("16 bytes");
+        let keys = HolderKeys::open(folder.path(), Arc::new(vault), Arc::new(Recognisable)).expect("opens");
+        keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
+        keys.make_durable().expect("syncs");
+        assert_ne!(files_with(folder.path(), b"recognisable sal"), 0);
+        keys.destroy(ANN).expect("destroys");
+        drop(keys);
+        assert_eq!(files_with(folder.path(), b"recognisable sal"), 0);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Member {
     fn check(&self) -> Result<(), TrustListError> {
         let region = self.region;
         let field = |field, why| Err(TrustListError::Member { region, field, why });
-        if !(110_000..=820_000).contains(&region) || region % 10_000 != 0 {
+        if !(110_000..=820_000).contains(&region) || !region.is_multiple_of(10_000) {
             return field("region", "not a province code of GB/T 2260");
         }
         for (name, value) in [("name_zh", &self.name_zh), ("name_en", &self.name_en)] {
