@@ -2,17 +2,22 @@
 //! vault's seal key and a random salt of the subject; taking the salt away
 //! destroys the key and with it everything sealed under it.
 //!
-//! Salts are in an index of their own on disk (32 bytes a subject: too much to
-//! hold in memory for a region); keys in use are in a bounded cache. What does
-//! not live here: which part of an entry is personal (`scenes`), and when a key
-//! is to be destroyed.
+//! Salts are on disk (a region has too many to hold in memory), in a file of
+//! slots of 32 bytes, subject and salt; an index finds the slot of a subject; keys
+//! in use are in a bounded cache. The salts are not in the index itself: its logs
+//! would keep a copy of what was taken away, while a slot is overwritten in place.
+//! What does not live here: which part of an entry is personal (`scenes`), and
+//! when a key is to be destroyed.
 //!
-//! **Architecture Invariant:** a key that is in the cache has its salt in the
-//! index, and a key whose salt was taken away is not in the cache. Both are
+//! **Architecture Invariant:** a key that is in the cache has its salt in a
+//! slot, and a key whose salt was taken away is not in the cache. Both are
 //! changed under one lock.
 
 use std::{
     fmt,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,22 +38,27 @@ use crate::{
 /// What opens the data from which a holder key is derived.
 const DOMAIN: &[u8] = b"onecard/seal/holder/v1\0";
 
-/// What stands in the index instead of a salt that was taken away.
+/// What stands in the index instead of the slot of a salt that was taken away.
 const DESTROYED: &[u8] = b"destroyed";
 
-/// The block cache of the index; salts of active subjects are in the key cache
+/// A slot: subject, salt.
+const SLOT: usize = 32;
+
+/// The block cache of the index; keys of active subjects are in the key cache
 /// already.
 const INDEX_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Seals under keys of holders. Cheap to share behind an `Arc`.
 pub struct HolderKeys {
     database: Database,
-    salts: Keyspace,
+    slots: Keyspace,
+    salts: File,
     vault: Arc<dyn KeyVault>,
     rng: Arc<dyn Rng>,
     ready: Cache<Subject, Arc<Sm4Gcm>>,
-    /// Held while a salt is looked up, made or taken away.
-    changing: Mutex<()>,
+    /// Held while a salt is looked up, made or taken away; guards the number of
+    /// the next free slot.
+    changing: Mutex<u64>,
     /// Salts made since the start, and how many of them are on disk.
     made: AtomicU64,
     durable: AtomicU64,
@@ -62,24 +72,27 @@ enum Salt {
 }
 
 impl HolderKeys {
-    /// Opens the index of salts in `folder`, or makes it.
+    /// Opens the salts in `folder`, or makes the folder.
     ///
     /// # Errors
     /// When the index cannot be opened, or is open in another process.
     pub fn open(folder: &Path, vault: Arc<dyn KeyVault>, rng: Arc<dyn Rng>) -> Result<Self, SealError> {
-        let database = Database::builder(folder)
+        let database = Database::builder(folder.join("index"))
             .cache_size(INDEX_CACHE_BYTES)
             .worker_threads(1)
             .open()
             .map_err(cannot_use)?;
-        let salts = database.keyspace("salts", KeyspaceCreateOptions::default).map_err(cannot_use)?;
+        let slots = database.keyspace("slots", KeyspaceCreateOptions::default).map_err(cannot_use)?;
+        let salts = open_salts(folder).map_err(cannot_use)?;
+        let next = salts.metadata().map_err(cannot_use)?.len().div_ceil(SLOT as u64);
         Ok(HolderKeys {
             database,
+            slots,
             salts,
             vault,
             rng,
             ready: Cache::new(limits::HOLDER_KEYS_CACHED_MAX),
-            changing: Mutex::new(()),
+            changing: Mutex::new(next),
             made: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             syncing: Mutex::new(()),
@@ -88,47 +101,79 @@ impl HolderKeys {
 
     /// Destroys the key of a subject for good and returns when that is on disk.
     /// What was sealed opens as `None` from now on; nothing more is sealed (a call
-    /// that has taken the key already ends as if it had come before). The
-    /// index is rewritten, so that the salt does not linger in an old file of it.
+    /// that has taken the key already ends as if it had come before). The salt is
+    /// overwritten where it stood.
     ///
     /// # Errors
     /// When it cannot be put on disk.
     pub fn destroy(&self, subject: Subject) -> Result<(), SealError> {
-        let changing = lock(&self.changing);
-        self.salts.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
+        let _changing = lock(&self.changing);
+        let stored = self.slots.get(subject.as_bytes()).map_err(cannot_use)?;
+        self.slots.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
         self.ready.remove(&subject);
+        // The index first: a slot that is empty and still named would be taken for
+        // one that a crash has lost, and be made anew.
         self.database.persist(PersistMode::SyncAll).map_err(cannot_use)?;
-        drop(changing);
-        self.salts.rotate_memtable_and_wait().map_err(cannot_use)?;
-        self.salts.major_compact().map_err(cannot_use)
+        if let Some(slot) = stored.and_then(|stored| slot_number(&stored))
+            && self.read(subject, slot)?.is_some()
+        {
+            self.salts.write_all_at(&[0; SLOT], slot * SLOT as u64).map_err(cannot_use)?;
+            self.salts.sync_all().map_err(cannot_use)?;
+        }
+        Ok(())
     }
 
     fn salt(&self, subject: Subject) -> Result<Salt, SealError> {
-        match self.salts.get(subject.as_bytes()).map_err(cannot_use)? {
+        match self.slots.get(subject.as_bytes()).map_err(cannot_use)? {
             None => Ok(Salt::Unknown),
             Some(stored) if *stored == *DESTROYED => Ok(Salt::Destroyed),
-            Some(stored) => match <[u8; 16]>::try_from(&*stored) {
-                Ok(salt) => Ok(Salt::Known(Zeroizing::new(salt))),
-                Err(_) => Err(SealError::Keys("a salt in the index is not 16 bytes long".into())),
+            Some(stored) => match slot_number(&stored) {
+                Some(slot) => Ok(self.read(subject, slot)?.map_or(Salt::Unknown, Salt::Known)),
+                None => Err(SealError::Keys("the index names a slot that cannot be".into())),
             },
         }
     }
 
-    /// The key of `subject`; `None` when it was destroyed. Called with `changing`
-    /// held.
+    /// The salt in a slot; `None` when the slot is not the subject's: a crash kept
+    /// the index and lost the slot, and nothing was acknowledged under it.
+    fn read(&self, subject: Subject, slot: u64) -> Result<Option<Zeroizing<[u8; 16]>>, SealError> {
+        let mut content = Zeroizing::new([0; SLOT]);
+        match self.salts.read_exact_at(&mut *content, slot * SLOT as u64) {
+            Ok(()) if content[..16] == *subject.as_bytes() => {
+                let mut salt = Zeroizing::new([0; 16]);
+                salt.copy_from_slice(&content[16..]);
+                Ok(Some(salt))
+            }
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(cannot_use(error)),
+        }
+    }
+
+    /// Makes the salt of a subject in slot `next`.
+    fn make(&self, subject: Subject, next: &mut u64) -> Result<Zeroizing<[u8; 16]>, SealError> {
+        let mut salt = Zeroizing::new([0; 16]);
+        self.rng.fill(&mut *salt);
+        let mut content = Zeroizing::new([0; SLOT]);
+        content[..16].copy_from_slice(subject.as_bytes());
+        content[16..].copy_from_slice(&*salt);
+        let slot = *next;
+        *next += 1;
+        self.salts.write_all_at(&*content, slot * SLOT as u64).map_err(cannot_use)?;
+        self.slots.insert(subject.as_bytes(), slot.to_be_bytes()).map_err(cannot_use)?;
+        self.made.fetch_add(1, Ordering::Release);
+        Ok(salt)
+    }
+
+    /// The key of `subject`; `None` when it was destroyed.
     fn find_or_make(&self, subject: Subject, make: bool) -> Result<Option<Arc<Sm4Gcm>>, SealError> {
+        let mut next = lock(&self.changing);
         let salt = match self.salt(subject)? {
             Salt::Known(salt) => salt,
             Salt::Destroyed => return Ok(None),
-            Salt::Unknown if !make => {
-                return Err(SealError::Keys("the index knows no key of this subject".into()));
-            }
+            Salt::Unknown if make => self.make(subject, &mut next)?,
             Salt::Unknown => {
-                let mut salt = Zeroizing::new([0; 16]);
-                self.rng.fill(&mut *salt);
-                self.salts.insert(subject.as_bytes(), salt.as_slice()).map_err(cannot_use)?;
-                self.made.fetch_add(1, Ordering::Release);
-                salt
+                return Err(SealError::Keys("there is no key of this subject".into()));
             }
         };
         let mut data = Zeroizing::new([0; DOMAIN.len() + 32]);
@@ -145,7 +190,6 @@ impl HolderKeys {
         if let Some(key) = self.ready.get(&subject) {
             return Ok(Some(key));
         }
-        let _changing = lock(&self.changing);
         self.find_or_make(subject, make)
     }
 }
@@ -187,6 +231,7 @@ impl Sealer for HolderKeys {
             return Ok(());
         }
         let covered = self.made.load(Ordering::Acquire);
+        self.salts.sync_data().map_err(cannot_use)?;
         self.database.persist(PersistMode::SyncData).map_err(cannot_use)?;
         self.durable.store(covered, Ordering::Release);
         Ok(())
@@ -203,9 +248,21 @@ fn cannot_use(error: impl fmt::Display) -> SealError {
     SealError::Keys(error.to_string())
 }
 
-/// The locks guard no data of their own; a panic elsewhere leaves nothing half
-/// done behind them.
-fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+fn open_salts(folder: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let salts = options.open(folder.join("salts"))?;
+    File::open(folder)?.sync_all()?;
+    Ok(salts)
+}
+
+fn slot_number(stored: &[u8]) -> Option<u64> {
+    stored.try_into().map(u64::from_be_bytes).ok()
+}
+
+/// A panic elsewhere leaves nothing half done behind these locks: at worst a slot
+/// is skipped.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -269,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destroyed_salt_is_in_no_file_of_the_index() {
+    fn a_destroyed_salt_is_in_no_file() {
         struct Recognisable;
         impl Rng for Recognisable {
             fn fill(&self, bytes: &mut [u8]) {
@@ -315,6 +372,27 @@ mod tests {
         assert_eq!(state(), (2, 2));
         keys.seal(ANN, &[5; 12], b"", b"").expect("seals");
         assert_eq!(state(), (2, 2));
+    }
+
+    #[test]
+    fn a_slot_that_a_crash_lost_is_made_anew_and_shared_with_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = open(folder.path());
+        let ann = keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
+        keys.seal(BO, &NONCE, b"", b"Bo").expect("seals");
+        drop(keys);
+        let salts = OpenOptions::new().write(true).open(folder.path().join("salts")).expect("is there");
+        salts.set_len(SLOT as u64).expect("truncates");
+        let keys = open(folder.path());
+        let third = Subject::from_bytes([7; 16]);
+        let other = keys.seal(third, &NONCE, b"", b"third").expect("takes Bo's slot");
+        let bo = keys.seal(BO, &NONCE, b"", b"Bo").expect("seals anew");
+        keys.destroy(BO).expect("destroys");
+        assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(None));
+        drop(keys);
+        let keys = open(folder.path());
+        assert_eq!(keys.open(third, &NONCE, b"", &other), Ok(Some(b"third".to_vec())));
+        assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(Some(b"Ann".to_vec())));
     }
 
     #[test]
