@@ -21,7 +21,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -63,6 +63,8 @@ pub struct HolderKeys {
     made: AtomicU64,
     durable: AtomicU64,
     syncing: Mutex<()>,
+    /// A sync failed: what the disk holds is not known until it is opened again.
+    failed: AtomicBool,
 }
 
 enum Salt {
@@ -96,6 +98,7 @@ impl HolderKeys {
             made: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             syncing: Mutex::new(()),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -113,12 +116,12 @@ impl HolderKeys {
         self.ready.remove(&subject);
         // The index first: a slot that is empty and still named would be taken for
         // one that a crash has lost, and be made anew.
-        self.database.persist(PersistMode::SyncAll).map_err(cannot_use)?;
+        self.synced(self.database.persist(PersistMode::SyncAll))?;
         if let Some(slot) = stored.and_then(|stored| slot_number(&stored))
             && self.read(subject, slot)?.is_some()
         {
             self.salts.write_all_at(&[0; SLOT], slot * SLOT as u64).map_err(cannot_use)?;
-            self.salts.sync_all().map_err(cannot_use)?;
+            self.synced(self.salts.sync_all())?;
         }
         Ok(())
     }
@@ -150,8 +153,24 @@ impl HolderKeys {
         }
     }
 
+    /// Remembers a failed sync: a later one that succeeds would prove nothing.
+    fn synced<E: fmt::Display>(&self, result: Result<(), E>) -> Result<(), SealError> {
+        result.map_err(|error| {
+            self.failed.store(true, Ordering::Release);
+            cannot_use(error)
+        })
+    }
+
+    fn check_trusted(&self) -> Result<(), SealError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(SealError::Keys("a sync failed; the holder keys must be opened again".into()));
+        }
+        Ok(())
+    }
+
     /// Makes the salt of a subject in slot `next`.
     fn make(&self, subject: Subject, next: &mut u64) -> Result<Zeroizing<[u8; 16]>, SealError> {
+        self.check_trusted()?;
         let mut salt = Zeroizing::new([0; 16]);
         self.rng.fill(&mut *salt);
         let mut content = Zeroizing::new([0; SLOT]);
@@ -222,17 +241,19 @@ impl Sealer for HolderKeys {
     }
 
     fn make_durable(&self) -> Result<(), SealError> {
+        self.check_trusted()?;
         let wanted = self.made.load(Ordering::Acquire);
         if self.durable.load(Ordering::Acquire) >= wanted {
             return Ok(());
         }
         let _syncing = lock(&self.syncing);
+        self.check_trusted()?;
         if self.durable.load(Ordering::Acquire) >= wanted {
             return Ok(());
         }
         let covered = self.made.load(Ordering::Acquire);
-        self.salts.sync_data().map_err(cannot_use)?;
-        self.database.persist(PersistMode::SyncData).map_err(cannot_use)?;
+        self.synced(self.salts.sync_data())?;
+        self.synced(self.database.persist(PersistMode::SyncData))?;
         self.durable.store(covered, Ordering::Release);
         Ok(())
     }
@@ -393,6 +414,19 @@ mod tests {
         let keys = open(folder.path());
         assert_eq!(keys.open(third, &NONCE, b"", &other), Ok(Some(b"third".to_vec())));
         assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(Some(b"Ann".to_vec())));
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_called_durable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = open(folder.path());
+        keys.seal(ANN, &NONCE, b"", b"").expect("seals");
+        assert!(keys.synced(Err::<(), _>("the disk failed")).is_err());
+        assert!(keys.make_durable().is_err());
+        assert!(keys.make_durable().is_err(), "not the second time either");
+        assert!(keys.seal(BO, &NONCE, b"", b"").is_err(), "no new key is made");
+        drop(keys);
+        open(folder.path()).seal(BO, &NONCE, b"", b"").expect("seals after it was opened again");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! behind [`KeyVault`] and never in `Debug` output. TLS keys are not here: they
 //! belong to `net`.
 //!
-//! The formats are written down in `docs/standard/sandbox-suite.md`; what is
+//! The card suite is written down in `docs/standard/sandbox-suite.md`; what is
 //! computed here must stay what stands there.
 
 mod hash;
