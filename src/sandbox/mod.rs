@@ -1,5 +1,6 @@
 //! Simulated worlds: sample people and cards, certificates, the town.
 
+pub mod card_files;
 pub mod files;
 pub mod people;
 pub mod pki;

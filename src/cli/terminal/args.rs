@@ -1,0 +1,208 @@
+//! What may be typed after `onecard terminal`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand};
+
+/// Act as a terminal of the sandbox.
+#[derive(Debug, Args)]
+pub struct TerminalArgs {
+    /// The sandbox's data folder
+    #[arg(long, global = true, default_value = ".onecard")]
+    pub data: PathBuf,
+    /// Region whose gateway is called, by name or code [default: the first]
+    #[arg(long, global = true)]
+    pub region: Option<String>,
+    /// Terminal to act as [default: the region's first for the scene]
+    #[arg(long = "as", global = true, value_name = "TERMINAL")]
+    pub terminal: Option<String>,
+    /// Who works the terminal
+    #[arg(long, global = true)]
+    pub operator: Option<String>,
+    /// Send the same request a second time and compare the answers
+    #[arg(long, global = true)]
+    pub repeat: bool,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Act {
+    /// Tap a card at a gate
+    #[command(group = ArgGroup::new("kind").required(true))]
+    Tap {
+        /// Sample card, for example tj-001
+        #[arg(long)]
+        card: String,
+        /// Station or stop of the fare table
+        #[arg(long)]
+        station: String,
+        /// Line or route; buses need it
+        #[arg(long, default_value = "")]
+        line: String,
+        /// Entry
+        #[arg(long = "in", group = "kind")]
+        entry: bool,
+        /// Exit
+        #[arg(long = "out", group = "kind")]
+        exit: bool,
+    },
+    /// Find out who stands at the counter
+    #[command(subcommand)]
+    Authenticate(Authenticate),
+    /// Borrow, return, renew, reserve, pay
+    #[command(subcommand)]
+    Library(Library),
+    /// Care for the card itself
+    #[command(subcommand)]
+    Card(CardAct),
+    /// Ask what became of a transaction
+    #[command(group = ArgGroup::new("by").required(true))]
+    Status {
+        /// Transaction id, as an answer named it
+        #[arg(long, group = "by")]
+        transaction: Option<String>,
+        /// Request id, for a terminal that got no answer
+        #[arg(long, group = "by")]
+        request: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Authenticate {
+    /// The chip, both ways, through the home region's keys
+    Chip {
+        #[arg(long)]
+        card: String,
+    },
+    /// An e-card code from a phone
+    #[command(group = ArgGroup::new("source").required(true))]
+    Code {
+        /// The code as scanned
+        #[arg(long, group = "source")]
+        code: Option<String>,
+        /// Have a code issued for this sample card first
+        #[arg(long, group = "source")]
+        card: Option<String>,
+    },
+    /// An identity document at a staffed counter
+    #[command(group = ArgGroup::new("source").required(true))]
+    Document {
+        /// The document of this sample card's holder
+        #[arg(long, group = "source")]
+        card: Option<String>,
+        /// Number on the document
+        #[arg(long, group = "source", requires = "name")]
+        number: Option<String>,
+        /// Name on the document
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+/// Where a library act is done and for whom.
+#[derive(Debug, Args)]
+pub struct Reader {
+    /// Sample card of the reader; authenticated by its chip first
+    #[arg(long)]
+    pub card: Option<String>,
+    /// Holder session of an earlier `authenticate`
+    #[arg(long, conflicts_with = "card")]
+    pub session: Option<String>,
+    /// Library of the catalogue [default: the terminal's own]
+    #[arg(long, default_value = "")]
+    pub library: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Library {
+    /// Borrow an item
+    Checkout {
+        #[arg(long)]
+        item: String,
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// Return an item; needs no reader
+    Checkin {
+        #[arg(long)]
+        item: String,
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// Renew a loan
+    Renew {
+        #[arg(long)]
+        item: String,
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// Reserve an item
+    Hold {
+        #[arg(long)]
+        item: String,
+        /// Where to collect it
+        #[arg(long, default_value = "")]
+        pickup: String,
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// Give a reservation up
+    CancelHold {
+        #[arg(long)]
+        item: String,
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// Pay what is owed
+    Pay {
+        /// Integer fen
+        #[arg(long)]
+        amount_fen: i64,
+        /// The fee [default: the account as a whole]
+        #[arg(long, default_value = "")]
+        fee: String,
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// Read the reader's account
+    Patron {
+        #[command(flatten)]
+        reader: Reader,
+    },
+    /// End the reader's session
+    End {
+        #[command(flatten)]
+        reader: Reader,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CardAct {
+    /// Report a loss
+    Loss {
+        #[arg(long)]
+        card: String,
+        /// A formal loss cannot be lifted
+        #[arg(long)]
+        formal: bool,
+    },
+    /// Lift a temporary loss
+    Lift {
+        #[arg(long)]
+        card: String,
+    },
+    /// Read the card's state
+    State {
+        #[arg(long)]
+        card: String,
+    },
+    /// Have an e-card code issued
+    Code {
+        #[arg(long)]
+        card: String,
+    },
+}
