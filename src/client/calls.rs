@@ -1,6 +1,7 @@
 //! The typed calls, one line each. What each does stands in the `.proto` files.
 
 use super::{CallError, Terminal};
+use crate::limits;
 use crate::proto::{
     auth::v1::{
         BeginChipRequest, BeginChipResponse, FinishChipRequest, FinishChipResponse, PresentCodeRequest,
@@ -26,7 +27,6 @@ use crate::proto::{
         UploadTapsResponse, transit_service_client::TransitServiceClient,
     },
 };
-use crate::limits;
 
 /// Which of the two ids a transaction is asked by.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -170,7 +170,8 @@ impl OfflineQueue {
             self.take(id, tap);
         }
         self.file = (|| {
-            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&beside)?;
+            let mut file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&beside)?;
             file.try_lock()?;
             file.write_all(&bytes)?;
             file.sync_data()?;
@@ -237,10 +238,7 @@ impl OfflineQueue {
     }
 
     fn cut(&mut self, length: u64) -> Result<(), QueueError> {
-        self.file
-            .set_len(length)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|source| self.failed(source))
+        self.file.set_len(length).and_then(|()| self.file.sync_data()).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> QueueError {

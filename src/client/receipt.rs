@@ -2,10 +2,9 @@
 //! header, signature. Pure, so that a court's expert can run it years later.
 
 use prost::Message;
-use sm2::dsa::{Signature, VerifyingKey, signature::Verifier};
 
 use crate::{
-    crypto::{Digest32, sm3},
+    crypto::{Digest32, Sm2PublicKey, sm3},
     model::{Millis, TransactionId, record::BatchHeader},
     proto::common::v1::{Answer, Receipt},
 };
@@ -13,15 +12,12 @@ use crate::{
 /// Tag under which a batch header is hashed and signed, with its closing zero.
 const BATCH_TAG: &[u8] = b"onecard/journal/batch/v1\0";
 
-/// The user id of every SM2 signature of the product.
-const SM2_USER: &str = "1234567812345678";
-
 /// A tree over 2^32 leaves has no longer path.
 const PATH_MAX: usize = 32;
 
 /// The public key that signs a region's journal.
 #[derive(Debug, Clone)]
-pub struct JournalKey(VerifyingKey);
+pub struct JournalKey(Sm2PublicKey);
 
 /// A journal key is no point of the curve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +30,7 @@ impl JournalKey {
     /// # Errors
     /// When it is no point of the curve.
     pub fn from_point(point: &[u8]) -> Result<Self, BadJournalKey> {
-        VerifyingKey::from_sec1_bytes(SM2_USER, point).map(JournalKey).map_err(|_| BadJournalKey)
+        Sm2PublicKey::from_bytes(point).map(JournalKey).map_err(|_| BadJournalKey)
     }
 
     /// Reads the point in hexadecimal, as trust lists and `town.toml` state it.
@@ -109,16 +105,15 @@ pub fn check_answer(answer: &Answer, key: &JournalKey) -> Result<CheckedReceipt,
 /// # Errors
 /// The first thing that does not hold.
 pub fn check_receipt(receipt: &Receipt, key: &JournalKey) -> Result<CheckedReceipt, ReceiptRefused> {
-    let header =
-        BatchHeader::decode(receipt.batch_header.as_slice()).map_err(|_| ReceiptRefused::Header)?;
+    let header = BatchHeader::decode(receipt.batch_header.as_slice()).map_err(|_| ReceiptRefused::Header)?;
     let leaf = digest(&receipt.leaf, "the leaf")?;
     let root = digest(&header.root, "the root")?;
     if root_of(leaf, receipt, header.count)? != root {
         return Err(ReceiptRefused::Root);
     }
-    let signature = Signature::from_slice(&receipt.signature).map_err(|_| ReceiptRefused::Signature)?;
+    let signature = receipt.signature.as_slice().try_into().map_err(|_| ReceiptRefused::Signature)?;
     let signed = [BATCH_TAG, &receipt.batch_header].concat();
-    key.0.verify(&signed, &signature).map_err(|_| ReceiptRefused::Signature)?;
+    key.0.verify(&signed, signature).map_err(|_| ReceiptRefused::Signature)?;
     Ok(CheckedReceipt {
         region: header.region,
         node: header.node,
@@ -147,11 +142,7 @@ fn root_of(leaf: Digest32, receipt: &Receipt, count: u32) -> Result<Digest32, Re
         let lonely = place % 2 == 0 && place + 1 == row;
         if !lonely {
             let sibling = digest(siblings.next().ok_or(ReceiptRefused::Path)?, "a sibling of the path")?;
-            node = if place % 2 == 1 {
-                sm3(&[&[1], &sibling, &node])
-            } else {
-                sm3(&[&[1], &node, &sibling])
-            };
+            node = if place % 2 == 1 { sm3(&[&[1], &sibling, &node]) } else { sm3(&[&[1], &node, &sibling]) };
         }
         place /= 2;
         row = row.div_ceil(2);

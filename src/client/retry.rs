@@ -134,7 +134,9 @@ mod tests {
         check(error(Code::ResourceExhausted, 1, Some(50)), 0, true);
         check(error(Code::ResourceExhausted, 1, None), 0, false);
         check(error(Code::Unknown, 1, None), 0, true);
-        for code in [Code::InvalidArgument, Code::PermissionDenied, Code::Unauthenticated, Code::AlreadyExists] {
+        for code in
+            [Code::InvalidArgument, Code::PermissionDenied, Code::Unauthenticated, Code::AlreadyExists]
+        {
             check(error(code, 1, Some(1)), 0, false);
         }
     }

@@ -79,8 +79,8 @@ impl Terminal {
         let now_ms = self.shared.clock.now_ms();
         let mut chance = [0; 10];
         self.shared.rng.fill(&mut chance);
-        let id =
-            uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &chance).into_uuid();
+        let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_ms).unwrap_or(0), &chance)
+            .into_uuid();
         RequestHeader {
             request_id: id.to_string(),
             terminal_time_ms: now_ms,

@@ -192,21 +192,16 @@ impl CardFiles {
     }
 
     fn read(&self, path: &Path) -> Result<(SampleCard, u32), CardFileError> {
-        let bytes =
-            fs::read(path).map_err(|source| CardFileError::Io { path: path.to_owned(), source })?;
-        let written: Written = serde_json::from_slice(&bytes).map_err(|error| CardFileError::Malformed {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        })?;
+        let bytes = fs::read(path).map_err(|source| CardFileError::Io { path: path.to_owned(), source })?;
+        let written: Written = serde_json::from_slice(&bytes)
+            .map_err(|error| CardFileError::Malformed { path: path.to_owned(), detail: error.to_string() })?;
         let chip = VirtualChip::from_hex(&written.chip)?;
         Ok((SampleCard { holder: written.holder, chip }, written.counter))
     }
 
     fn write(&self, path: &Path, card: &SampleCard, counter: u32) -> Result<(), CardFileError> {
-        let written =
-            Written { holder: card.holder.clone(), chip: card.chip.to_hex().to_string(), counter };
-        let mut bytes =
-            serde_json::to_vec_pretty(&written).expect("strings and numbers are always JSON");
+        let written = Written { holder: card.holder.clone(), chip: card.chip.to_hex().to_string(), counter };
+        let mut bytes = serde_json::to_vec_pretty(&written).expect("strings and numbers are always JSON");
         bytes.push(b'\n');
         super::files::replace(path, &bytes, 0o600)
             .map_err(|source| CardFileError::Io { path: path.to_owned(), source })
@@ -248,6 +243,18 @@ mod tests {
             card: again.chip.card,
         };
         assert_eq!(SandboxSuite.verify_tap(&vault, &record, &read.mac), Ok(()));
+    }
+
+    #[test]
+    fn a_tap_is_what_an_independent_implementation_makes_of_it() {
+        // examples/python/tap.py with the SM4-CMAC of Python's cryptography.
+        let mut card = card(&SoftVault::generate(&SystemRng));
+        let chip = ["11".repeat(16), "22".repeat(16), "33".repeat(16)].concat();
+        card.chip = VirtualChip::from_hex(&chip).expect("96 digits");
+        let at =
+            TapAt { kind: TapKind::Exit, station: "西直门", line: "2", tapped_at_ms: 1_790_000_000_000 };
+        let read = card.tap(at, 9).read.expect("a read");
+        assert_eq!(hex::encode(read.mac), "2e92ff4fd9289ccb");
     }
 
     #[test]

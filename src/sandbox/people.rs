@@ -130,11 +130,7 @@ pub fn import_lines(holders: &[SampleHolder], now_ms: Millis) -> String {
 /// depends on seed and name alone: more people change nobody.
 pub fn people(home: &Home, seed: u64, count: u32) -> Vec<SampleHolder> {
     let numbered = (1..=count).map(|number| (format!("{}-{number:03}", home.prefix), Kind::Normal));
-    let special = [
-        ("lost", Kind::TemporarilyLost),
-        ("new", Kind::NotActivated),
-        ("expired", Kind::Expired),
-    ];
+    let special = [("lost", Kind::TemporarilyLost), ("new", Kind::NotActivated), ("expired", Kind::Expired)];
     let special = special.map(|(word, kind)| (format!("{}-{word}", home.prefix), kind));
     special
         .into_iter()
@@ -182,14 +178,13 @@ fn holder(home: &Home, seed: u64, short_name: String, kind: Kind, serial: u32) -
 }
 
 const SURNAMES: [&str; 12] = ["赵", "钱", "孙", "李", "周", "吴", "郑", "王", "冯", "陈", "褚", "卫"];
-const GIVEN: [&str; 10] =
-    ["样一", "样二", "样三", "样四", "样五", "试甲", "试乙", "试丙", "试丁", "试戊"];
+const GIVEN: [&str; 10] = ["样一", "样二", "样三", "样四", "样五", "试甲", "试乙", "试丙", "试丁", "试戊"];
 /// Han mostly, as in the regions; then Hui, Mongol, Manchu.
 const ETHNICITIES: [&str; 8] = ["01", "01", "01", "01", "01", "03", "02", "11"];
 
 fn person(dice: &mut Dice, region: u32) -> SamplePerson {
-    let born = Date::constant(1950, 1, 1)
-        .saturating_add(jiff::Span::new().days(i64::from(dice.below(20_000))));
+    let born =
+        Date::constant(1950, 1, 1).saturating_add(jiff::Span::new().days(i64::from(dice.below(20_000))));
     let born = u32::try_from(born.year()).unwrap_or(1950) * 10_000
         + u32::try_from(born.month()).unwrap_or(1) * 100
         + u32::try_from(born.day()).unwrap_or(1);
@@ -267,5 +262,92 @@ impl Dice {
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(u32::try_from(from.len()).unwrap_or(u32::MAX)) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn everybody(seed: u64, count: u32) -> Vec<SampleHolder> {
+        HOMES.iter().flat_map(|home| people(home, seed, count)).collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_people_and_another_others() {
+        assert_eq!(everybody(7, 40), everybody(7, 40));
+        assert_eq!(import_lines(&everybody(7, 40), 5), import_lines(&everybody(7, 40), 5));
+        assert_ne!(everybody(7, 40), everybody(8, 40));
+        let few = everybody(7, 3);
+        assert!(few.iter().all(|holder| everybody(7, 40).contains(holder)), "more people change nobody");
+    }
+
+    #[test]
+    fn a_named_card_never_changes() {
+        // Docs and the tour name these people; a change here is a change there.
+        let first = people(&HOMES[0], 1, 1).pop().expect("a person");
+        assert_eq!(first.short_name, "bj-001");
+        assert_eq!(first.card_number, "X10000045");
+        let bytes = sm3(&[import_lines(&[first], 0).as_bytes()]);
+        assert_eq!(hex::encode(&bytes[..8]), "");
+    }
+
+    /// ISO 7064 MOD 11-2, another way to the same check digit: the weighted sum
+    /// with the check character is 1 modulo 11.
+    fn number_is_sound(number: &str) -> bool {
+        let value = |c: char| if c == 'X' { Some(10) } else { c.to_digit(10) };
+        let folded = number.chars().try_fold(0, |sum, c| value(c).map(|value| (sum * 2 + value) % 11));
+        number.len() == 18 && folded == Some(1)
+    }
+
+    #[test]
+    fn every_number_is_well_formed_and_nobodys() {
+        for holder in everybody(7, 200) {
+            let person = &holder.person;
+            let number = &person.social_security_number;
+            assert!(number_is_sound(number), "{number}");
+            assert_eq!(number[..6], holder.region.to_string());
+            assert_eq!(number[6..14], person.born.to_string());
+            assert!((990..996).contains(&number[14..17].parse::<u32>().expect("digits")), "{number}");
+            let odd = number.as_bytes()[16] % 2 == 1;
+            assert_eq!(person.sex, if odd { "1" } else { "2" });
+            assert_eq!(holder.card_identifier[..16], format!("{}D156000005", holder.region));
+            assert_eq!((holder.card_identifier.len(), holder.card_number.len()), (32, 9));
+        }
+    }
+
+    #[test]
+    fn the_check_digits_are_those_of_the_published_examples() {
+        assert_eq!(with_check_digit("11111119810101111"), "111111198101011110");
+        let check = |serial| card_number(0, serial);
+        assert_eq!(check(1), "X00000019");
+    }
+
+    #[test]
+    fn nobody_shares_a_number_or_a_card() {
+        let all = everybody(7, 500);
+        let distinct = |of: fn(&SampleHolder) -> &str| all.iter().map(of).collect::<HashSet<_>>().len();
+        assert_eq!(distinct(|holder| &holder.person.social_security_number), all.len());
+        assert_eq!(distinct(|holder| &holder.card_identifier), all.len());
+        assert_eq!(distinct(|holder| &holder.card_number), all.len());
+        assert_eq!(distinct(|holder| &holder.holder), all.len());
+        assert_eq!(distinct(|holder| &holder.short_name), all.len());
+    }
+
+    #[test]
+    fn the_special_cards_are_what_their_names_say() {
+        let line = |name: &str| {
+            let holder = everybody(7, 1).into_iter().find(|holder| holder.short_name == name);
+            holder.expect(name).import_line(1_000)
+        };
+        assert_eq!(
+            (line("he-lost").state, line("he-lost").state_expires_at_ms),
+            (4, 1_000 + limits::TEMPORARY_LOSS_MS)
+        );
+        assert_eq!((line("tj-new").state, line("tj-new").state_expires_at_ms), (0, 0));
+        assert_eq!((line("bj-expired").state, line("bj-expired").valid_until), (1, 20_201_231));
+        assert_eq!(line("bj-001").state, 1);
     }
 }

@@ -89,7 +89,9 @@ impl<'a> Pki<'a> {
             self.certificate(&authority, &Path::new("servers").join(file_name(&region.name)?), || {
                 server(region)
             })?;
-            self.certificate(&authority, &Path::new("peers").join(file_name(&region.name)?), || peer(region))?;
+            self.certificate(&authority, &Path::new("peers").join(file_name(&region.name)?), || {
+                peer(region)
+            })?;
         }
         for terminal in terminals {
             let path = Path::new("terminals").join(file_name(&terminal.name)?);
@@ -204,9 +206,8 @@ impl<'a> Pki<'a> {
         let path = self.revocation_list_path();
         let der = CertificateRevocationListDer::from_pem_slice(&read(&path)?)
             .map_err(|error| unreadable(&path, error))?;
-        let (_, list) =
-            x509_parser::revocation_list::CertificateRevocationList::from_der(&der)
-                .map_err(|error| unreadable(&path, error))?;
+        let (_, list) = x509_parser::revocation_list::CertificateRevocationList::from_der(&der)
+            .map_err(|error| unreadable(&path, error))?;
         let number = list
             .crl_number()
             .and_then(|number| number.to_u64_digits().first().copied())
@@ -312,6 +313,8 @@ fn write_public(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
 
 /// Writes beside and renames, so that a reader sees the old file or the new one.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
-    super::files::replace(path, bytes, mode)
-        .map_err(|source| PkiError::Io { path: path.to_owned(), source })
+    super::files::replace(path, bytes, mode).map_err(|source| PkiError::Io { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests;

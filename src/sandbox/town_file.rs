@@ -74,7 +74,8 @@ impl Town {
     /// When it is missing or malformed.
     pub fn load(data: &Path) -> Result<Self, TownError> {
         let path = data.join(TOWN_FILE);
-        let text = fs::read_to_string(&path).map_err(|source| TownError::Io { path: path.clone(), source })?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| TownError::Io { path: path.clone(), source })?;
         toml::from_str(&text).map_err(|error| TownError::Malformed { path, detail: error.to_string() })
     }
 

@@ -78,8 +78,15 @@ pub(super) async fn act(args: &TerminalArgs) -> anyhow::Result<Report> {
                 (None, None) => bail!("name a --code or a --card"),
             };
             let session = open(&COUNTER).await?;
-            ask!(session, present_code, session.header(Purpose::IdentityCheck), PresentCodeRequest { code: code },
-                |response: &crate::proto::auth::v1::PresentCodeResponse| holder_facts(response.session.as_ref()))
+            ask!(
+                session,
+                present_code,
+                session.header(Purpose::IdentityCheck),
+                PresentCodeRequest { code: code },
+                |response: &crate::proto::auth::v1::PresentCodeResponse| holder_facts(
+                    response.session.as_ref()
+                )
+            )
         }
         Act::Authenticate(Authenticate::Document { card, number, name }) => {
             let session = open(&COUNTER).await?;
@@ -105,8 +112,17 @@ async fn tap(
     let counter = session.cards.next_counter(name)?;
     let at = TapAt { kind, station, line, tapped_at_ms: SystemClock.now_ms() };
     let tap = card.tap(at, counter);
-    ask!(session, tap, session.header(Purpose::TransitRide), TapRequest { tap: Some(tap) },
-        |response: &crate::proto::transit::v1::TapResponse| response.charge.as_ref().map(charge_facts).unwrap_or_default())
+    ask!(
+        session,
+        tap,
+        session.header(Purpose::TransitRide),
+        TapRequest { tap: Some(tap) },
+        |response: &crate::proto::transit::v1::TapResponse| response
+            .charge
+            .as_ref()
+            .map(charge_facts)
+            .unwrap_or_default()
+    )
 }
 
 fn charge_facts(charge: &Charge) -> Vec<Fact> {
@@ -209,9 +225,13 @@ async fn document(
         (None, Some(number), Some(name)) => ("01".to_owned(), number.to_owned(), name.to_owned()),
         (None, _, _) => bail!("name a --card, or --number and --name"),
     };
-    ask!(session, present_document, session.header(Purpose::IdentityCheck),
+    ask!(
+        session,
+        present_document,
+        session.header(Purpose::IdentityCheck),
         PresentDocumentRequest { document_kind: kind, document_number: number, name: name },
-        |response: &crate::proto::auth::v1::PresentDocumentResponse| holder_facts(response.session.as_ref()))
+        |response: &crate::proto::auth::v1::PresentDocumentResponse| holder_facts(response.session.as_ref())
+    )
 }
 
 fn holder_facts(holder: Option<&HolderSession>) -> Vec<Fact> {
@@ -259,36 +279,55 @@ async fn card(args: &TerminalArgs, town: &Town, act: &CardAct) -> anyhow::Result
     match act {
         CardAct::Loss { card, formal } => {
             let kind = if *formal { LossKind::Formal } else { LossKind::Temporary };
-            ask!(session, report_loss, header,
+            ask!(
+                session,
+                report_loss,
+                header,
                 ReportLossRequest { card_identifier: identifier(card)?, kind: kind.into() },
                 |response: &crate::proto::card::v1::ReportLossResponse| {
                     let mut facts = state_facts(response.state(), response.expires_at_ms);
                     facts.push(Fact::new("deny_list_version", "黑名单版本", response.deny_list_version));
                     facts
-                })
+                }
+            )
         }
         CardAct::Lift { card } => {
-            ask!(session, lift_loss, header, LiftLossRequest { card_identifier: identifier(card)? },
+            ask!(
+                session,
+                lift_loss,
+                header,
+                LiftLossRequest { card_identifier: identifier(card)? },
                 |response: &crate::proto::card::v1::LiftLossResponse| {
                     let mut facts = state_facts(response.state(), 0);
                     facts.push(Fact::new("deny_list_version", "黑名单版本", response.deny_list_version));
                     facts
-                })
+                }
+            )
         }
         CardAct::State { card } => {
-            ask!(session, card_state, header, GetCardStateRequest { card_identifier: identifier(card)? },
+            ask!(
+                session,
+                card_state,
+                header,
+                GetCardStateRequest { card_identifier: identifier(card)? },
                 |response: &crate::proto::card::v1::GetCardStateResponse| {
                     let mut facts = state_facts(response.state(), response.expires_at_ms);
                     facts.push(Fact::new("region", "发卡地", response.region.as_str()));
                     facts
-                })
+                }
+            )
         }
         CardAct::Code { card } => {
-            ask!(session, issue_code, header, IssueCodeRequest { card_identifier: identifier(card)? },
+            ask!(
+                session,
+                issue_code,
+                header,
+                IssueCodeRequest { card_identifier: identifier(card)? },
                 |response: &crate::proto::card::v1::IssueCodeResponse| vec![
                     Fact::new("code", "二维码", response.code.as_str()),
                     Fact::instant("code_expires_at_ms", "有效至", response.expires_at_ms),
-                ])
+                ]
+            )
         }
     }
 }

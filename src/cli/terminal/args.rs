@@ -206,3 +206,72 @@ pub enum CardAct {
         card: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        terminal: TerminalArgs,
+    }
+
+    fn parse(line: &str) -> Result<TerminalArgs, clap::Error> {
+        let words = std::iter::once("terminal").chain(line.split_whitespace());
+        Line::try_parse_from(words).map(|line| line.terminal)
+    }
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_commands_are_understood() {
+        for line in [
+            "tap --region beijing --card tj-001 --station 西直门 --in",
+            "tap --card tj-001 --station 西直门 --out --as gate-01 --repeat --json",
+            "authenticate chip --card he-001 --region beijing",
+            "authenticate code --card tj-001",
+            "authenticate code --code ABC",
+            "authenticate document --card bj-001 --operator clerk-7",
+            "authenticate document --number 11010519900101001X --name 张样一",
+            "library checkout --item TJ0001 --card bj-001 --region tianjin",
+            "library checkin --item TJ0001",
+            "library pay --amount-fen 250 --session 00",
+            "library end --session 00",
+            "card loss --card tj-001 --region tianjin",
+            "card loss --card tj-001 --formal",
+            "card state --card tj-001",
+            "status --transaction 110000-000-0192a3b4c5d6-9f8e7d6c5b4a",
+            "status --request 0192a3b4-c5d6-7000-8000-000000000000",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|error| error.to_string()));
+        }
+    }
+
+    #[test]
+    fn what_says_too_little_or_too_much_is_refused() {
+        for line in [
+            "tap --card tj-001 --station 西直门",
+            "tap --card tj-001 --station 西直门 --in --out",
+            "authenticate code",
+            "authenticate document --number 1",
+            "library checkout --item A --card bj-001 --session 00",
+            "status",
+            "status --transaction a --request b",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_data_folder_has_a_default() {
+        let args = parse("card state --card tj-001").expect("understood");
+        assert_eq!(args.data, PathBuf::from(".onecard"));
+        assert!(matches!(args.act, Act::Card(CardAct::State { .. })));
+    }
+}

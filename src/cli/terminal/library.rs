@@ -38,36 +38,70 @@ pub(super) async fn act(session: &Session<'_>, act: &Library) -> anyhow::Result<
     let library = reader.library.clone();
     match act {
         Library::Checkout { item, .. } => {
-            ask!(session, checkout, header, CheckoutRequest { library: library, item: item.clone() },
-                |response: &CheckoutResponse| loan_facts(response.loan.as_ref(), &response.screen_message))
+            ask!(
+                session,
+                checkout,
+                header,
+                CheckoutRequest { library: library, item: item.clone() },
+                |response: &CheckoutResponse| loan_facts(response.loan.as_ref(), &response.screen_message)
+            )
         }
         Library::Checkin { item, .. } => {
-            ask!(session, checkin, header, CheckinRequest { library: library, item: item.clone() }, checkin_facts)
+            ask!(
+                session,
+                checkin,
+                header,
+                CheckinRequest { library: library, item: item.clone() },
+                checkin_facts
+            )
         }
         Library::Renew { item, .. } => {
-            ask!(session, renew, header, RenewRequest { library: library, item: item.clone() },
-                |response: &RenewResponse| loan_facts(response.loan.as_ref(), &response.screen_message))
+            ask!(
+                session,
+                renew,
+                header,
+                RenewRequest { library: library, item: item.clone() },
+                |response: &RenewResponse| loan_facts(response.loan.as_ref(), &response.screen_message)
+            )
         }
         Library::Hold { item, pickup, .. } => {
-            ask!(session, place_hold, header,
+            ask!(
+                session,
+                place_hold,
+                header,
                 PlaceHoldRequest { library: library, item: item.clone(), pickup_location: pickup.clone() },
-                hold_facts)
+                hold_facts
+            )
         }
         Library::CancelHold { item, .. } => {
-            ask!(session, cancel_hold, header, CancelHoldRequest { library: library, item: item.clone() },
-                |response: &CancelHoldResponse| shown(&response.screen_message))
+            ask!(
+                session,
+                cancel_hold,
+                header,
+                CancelHoldRequest { library: library, item: item.clone() },
+                |response: &CancelHoldResponse| shown(&response.screen_message)
+            )
         }
         Library::Pay { amount_fen, fee, .. } => {
-            ask!(session, pay_fee, header,
+            ask!(
+                session,
+                pay_fee,
+                header,
                 PayFeeRequest { library: library, amount_fen: *amount_fen, fee: fee.clone() },
-                |response: &PayFeeResponse| shown(&response.screen_message))
+                |response: &PayFeeResponse| shown(&response.screen_message)
+            )
         }
         Library::Patron { .. } => {
             ask!(session, patron, header, GetPatronRequest { library: library }, patron_facts)
         }
         Library::End { .. } => {
-            ask!(session, end_session, header, EndSessionRequest { library: library },
-                |_: &EndSessionResponse| Vec::new())
+            ask!(
+                session,
+                end_session,
+                header,
+                EndSessionRequest { library: library },
+                |_: &EndSessionResponse| Vec::new()
+            )
         }
     }
 }

@@ -15,8 +15,6 @@ use std::process::ExitCode;
 
 pub use args::TerminalArgs;
 
-use print::Report;
-
 /// Runs one act of a terminal.
 pub fn run(args: &TerminalArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

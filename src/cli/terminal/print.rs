@@ -111,7 +111,11 @@ impl Report {
             text += &line("", "", &answer.text_en);
         }
         for fact in &self.facts {
-            text += &line(fact.zh, &fact.key.replace('_', " ").replace(" at ms", "").replace(" fen", ""), &fact.told());
+            text += &line(
+                fact.zh,
+                &fact.key.replace('_', " ").replace(" at ms", "").replace(" fen", ""),
+                &fact.told(),
+            );
         }
         if answer.status() == TransactionStatus::Reversed {
             text += &line("状态", "status", "已冲正 REVERSED");
@@ -260,9 +264,12 @@ mod tests {
 
     #[test]
     fn the_exit_code_says_how_it_ended() {
-        for (decision, code) in
-            [(Decision::Approved, 0), (Decision::Declined, 1), (Decision::Unspecified, 2), (Decision::Pending, 3)]
-        {
+        for (decision, code) in [
+            (Decision::Approved, 0),
+            (Decision::Declined, 1),
+            (Decision::Unspecified, 2),
+            (Decision::Pending, 3),
+        ] {
             assert_eq!(report(decision).exit_code(), ExitCode::from(code));
         }
     }

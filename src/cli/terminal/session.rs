@@ -9,7 +9,9 @@ use super::{
     print::{Fact, Report},
 };
 use crate::{
-    client::{CallError, CheckedReceipt, JournalKey, ReceiptRefused, Terminal, TerminalOptions, check_answer},
+    client::{
+        CallError, CheckedReceipt, JournalKey, ReceiptRefused, Terminal, TerminalOptions, check_answer,
+    },
     model::{Purpose, TransactionId},
     proto::{
         auth::v1::{BeginChipResponse, FinishChipResponse, PresentCodeResponse, PresentDocumentResponse},
@@ -132,10 +134,7 @@ impl<'a> Session<'a> {
     }
 
     /// The key is that of the region whose journal holds the transaction.
-    fn check(
-        &self,
-        answer: &Answer,
-    ) -> anyhow::Result<Result<CheckedReceipt, ReceiptRefused>> {
+    fn check(&self, answer: &Answer) -> anyhow::Result<Result<CheckedReceipt, ReceiptRefused>> {
         let province = answer.transaction_id.parse::<TransactionId>().ok().map(|id| id.province());
         let region = province
             .and_then(|code| self.town.regions.iter().find(|region| region.code == code))
@@ -150,7 +149,11 @@ fn default_terminal(region: &TownRegion, role: &Role) -> anyhow::Result<String> 
     let found = role.scenes.iter().find_map(|scene| region.terminal_for(scene).ok());
     match found {
         Some(terminal) => Ok(terminal.name.clone()),
-        None => bail!("region {} has no terminal for {}; name one with --as", region.name, role.scenes.join(" or ")),
+        None => bail!(
+            "region {} has no terminal for {}; name one with --as",
+            region.name,
+            role.scenes.join(" or ")
+        ),
     }
 }
 

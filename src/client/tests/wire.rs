@@ -143,8 +143,7 @@ async fn every_tap_of_a_stream_is_answered() {
 
 #[test]
 fn a_key_is_never_shown() {
-    let options =
-        crate::client::TerminalOptions::new("127.0.0.1:1", "a.onecard", "CA", "CERT", "SECRET-KEY");
+    let options = crate::client::TerminalOptions::new("127.0.0.1:1", "a.onecard", "CA", "CERT", "SECRET-KEY");
     assert!(!format!("{options:?}").contains("SECRET"), "{options:?}");
     assert!(!format!("{options:?}").contains(&format!("{:?}", b"SECRET")), "{options:?}");
 }
