@@ -21,6 +21,9 @@ pub struct Home {
     pub districts: &'static [u32],
 }
 
+/// People of a home that certainly share no number.
+pub const PEOPLE_MAX: u32 = 50_000;
+
 /// The regions of the sandbox.
 pub const HOMES: [Home; 3] = [
     Home { province: 110_000, prefix: "bj", districts: &[110_101, 110_102, 110_105, 110_108, 110_112] },
@@ -128,7 +131,11 @@ pub fn import_lines(holders: &[SampleHolder], now_ms: Millis) -> String {
 /// `count` people with a normal card for a home, and three with a special one:
 /// `bj-lost` (temporary loss), `bj-new` (not activated), `bj-expired`. Each
 /// depends on seed and name alone: more people change nobody.
+///
+/// # Panics
+/// Beyond [`PEOPLE_MAX`], where numbers would be given twice.
 pub fn people(home: &Home, seed: u64, count: u32) -> Vec<SampleHolder> {
+    assert!(count <= PEOPLE_MAX, "a home has numbers for {PEOPLE_MAX} people");
     let numbered = (1..=count).map(|number| (format!("{}-{number:03}", home.prefix), Kind::Normal));
     let special = [("lost", Kind::TemporarilyLost), ("new", Kind::NotActivated), ("expired", Kind::Expired)];
     let special = special.map(|(word, kind)| (format!("{}-{word}", home.prefix), kind));
@@ -161,7 +168,8 @@ impl Kind {
 fn holder(home: &Home, seed: u64, short_name: String, kind: Kind, serial: u32) -> SampleHolder {
     let mut dice = Dice::new(seed, &short_name);
     let region = *dice.pick(home.districts);
-    let person = person(&mut dice, region);
+    let offset = Dice::new(seed, home.prefix).below(BIRTHDAYS);
+    let person = person(&mut dice, region, serial, offset);
     let identifier = [&bcd6(region)[..], &[0xd1, 0x56, 0x00, 0x00, 0x05], &dice.bytes::<8>()].concat();
     let reset = [&[0x00, 0x81, 0x4e, 0x43, 0x23, 0x86, 0x97, 0x15][..], &dice.bytes::<5>()].concat();
     SampleHolder {
@@ -182,14 +190,22 @@ const GIVEN: [&str; 10] = ["样一", "样二", "样三", "样四", "样五", "�
 /// Han mostly, as in the regions; then Hui, Mongol, Manchu.
 const ETHNICITIES: [&str; 8] = ["01", "01", "01", "01", "01", "03", "02", "11"];
 
-fn person(dice: &mut Dice, region: u32) -> SamplePerson {
-    let born =
-        Date::constant(1950, 1, 1).saturating_add(jiff::Span::new().days(i64::from(dice.below(20_000))));
+/// Days from 1950 to 2004 that somebody may be born on.
+const BIRTHDAYS: u32 = 20_000;
+
+/// A stride without a common divisor with [`BIRTHDAYS`]: the people of a home
+/// are born on different days until the days are used up, so that no two share
+/// a number.
+const STRIDE: u32 = 7_919;
+
+fn person(dice: &mut Dice, region: u32, serial: u32, offset: u32) -> SamplePerson {
+    let day = (serial * STRIDE % BIRTHDAYS + offset) % BIRTHDAYS;
+    let born = Date::constant(1950, 1, 1).saturating_add(jiff::Span::new().days(i64::from(day)));
     let born = u32::try_from(born.year()).unwrap_or(1950) * 10_000
         + u32::try_from(born.month()).unwrap_or(1) * 100
         + u32::try_from(born.day()).unwrap_or(1);
     // Odd is male. No district registers 990 births a day.
-    let sequence = 990 + dice.below(6);
+    let sequence = 990 + 2 * (serial / BIRTHDAYS % 3) + dice.below(2);
     let number = with_check_digit(&format!("{region:06}{born:08}{sequence:03}"));
     SamplePerson {
         social_security_number: number.clone(),
@@ -289,9 +305,9 @@ mod tests {
         // Docs and the tour name these people; a change here is a change there.
         let first = people(&HOMES[0], 1, 1).pop().expect("a person");
         assert_eq!(first.short_name, "bj-001");
-        assert_eq!(first.card_number, "X10000045");
+        assert_eq!(first.card_number, "X10000047");
         let bytes = sm3(&[import_lines(&[first], 0).as_bytes()]);
-        assert_eq!(hex::encode(&bytes[..8]), "");
+        assert_eq!(hex::encode(&bytes[..8]), "3221400d8ad9c982");
     }
 
     /// ISO 7064 MOD 11-2, another way to the same check digit: the weighted sum
@@ -327,7 +343,7 @@ mod tests {
 
     #[test]
     fn nobody_shares_a_number_or_a_card() {
-        let all = everybody(7, 500);
+        let all = everybody(7, 25_000);
         let distinct = |of: fn(&SampleHolder) -> &str| all.iter().map(of).collect::<HashSet<_>>().len();
         assert_eq!(distinct(|holder| &holder.person.social_security_number), all.len());
         assert_eq!(distinct(|holder| &holder.card_identifier), all.len());

@@ -6,7 +6,7 @@ use rustls::{
     RootCertStore,
     client::danger::ServerCertVerifier,
     pki_types::{ServerName, UnixTime},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::WebPkiClientVerifier,
 };
 use x509_parser::extensions::GeneralName;
 
