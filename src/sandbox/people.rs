@@ -159,8 +159,8 @@ impl Kind {
 
     const fn valid_until(self) -> u32 {
         match self {
-            Kind::Expired => 2020_12_31,
-            Kind::Normal | Kind::TemporarilyLost | Kind::NotActivated => 2036_12_31,
+            Kind::Expired => 20_201_231,
+            Kind::Normal | Kind::TemporarilyLost | Kind::NotActivated => 20_361_231,
         }
     }
 }

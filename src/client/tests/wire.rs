@@ -40,7 +40,7 @@ async fn a_retry_repeats_the_request_unchanged_in_one_trace() {
     let seen = town.script.seen();
     assert_eq!(seen.len(), 3);
     for each in &seen {
-        assert_eq!(each.taps, [request.clone()], "header and tap are the stored ones");
+        assert_eq!(each.taps, std::slice::from_ref(&request), "header and tap are the stored ones");
         assert_eq!(each.traceparent.len(), 55, "{}", each.traceparent);
         assert_eq!(each.traceparent[..36], seen[0].traceparent[..36], "one trace");
         assert!(!each.timeout.is_empty(), "every try has a deadline");
