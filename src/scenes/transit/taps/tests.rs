@@ -308,7 +308,7 @@ proptest! {
             let tapped = request(operators[operator], kind, stations[station], minute, counter);
             let before = card.open().cloned();
             let (outcome, moved) = card.sends(&tapped);
-            let replayed = by_counter.get(&counter).is_some();
+            let replayed = by_counter.contains_key(&counter);
             if replayed {
                 prop_assert_eq!((outcome, moved), declined(Reason::CounterReplayed));
             }
