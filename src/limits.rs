@@ -160,6 +160,13 @@ pub const BATCH_ENTRIES_MAX: usize = 1_024;
 /// An entry's encoded public and sealed part together.
 pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
 
+/// Encoded entries of one batch together: 16 times the usual full batch, and an
+/// eighth of a segment, so that rolling wastes little.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Aggregates that one unit of work may name.
+pub const UNIT_TOUCHES_MAX: usize = 8;
+
 /// A journal segment, zero-filled before use: extending a file costs two to
 /// three times a sync (facts/perf.md §1b).
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;

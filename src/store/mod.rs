@@ -7,6 +7,30 @@
 //!
 //! What does not live here: rules (`scenes`), who may ask (`gateway`), gRPC.
 
+mod chain;
+mod committer;
+mod disk;
+mod effects;
+mod embedded;
+mod frame;
+mod inbox;
+mod index;
+mod indexer;
+mod lying_disk;
+mod merkle;
+mod observer;
+mod options;
+mod overlay;
+mod reader;
+mod recovery;
+mod rows;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod walk;
+mod writer;
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
@@ -16,6 +40,17 @@ use crate::model::{
     AggregateKey, CorruptAggregate, Decision, Millis, ParticipantId, Purpose, Receipt, RequestId, Scene,
     Stored, Subject, TerminalId, TransactionId, View, record,
 };
+
+pub use chain::{BATCH_TAG, batch_hash, key_id, leaf_hash, signed_bytes};
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use embedded::{EmbeddedStore, OpenError, Parts};
+pub use index::{FjallIndex, Index, IndexError, MemIndex};
+pub use lying_disk::{Fault, LyingDisk};
+pub use merkle::{BadReceipt, EntryProof, Tree, check_receipt};
+pub use observer::{NoObserver, StoreObserver};
+pub use options::StoreOptions;
+pub use verify::{VerifyReport, verify_dir, verify_disk};
+pub use walk::Broken;
 
 /// Who asks, for what: the part of an entry that is the same for every step.
 #[derive(Debug, Clone)]

@@ -1,0 +1,33 @@
+//! The hashes that make the journal evidence. All of them are over the very
+//! bytes that are stored.
+
+use crate::crypto::{Digest32, sm3};
+
+/// Domain tag of a batch: hash and signature are over tag ‖ header bytes.
+pub const BATCH_TAG: &[u8] = b"onecard/journal/batch/v1\0";
+
+/// The hash by which the next batch names this one.
+pub fn batch_hash(header: &[u8]) -> Digest32 {
+    sm3(&[BATCH_TAG, header])
+}
+
+/// What is signed for a batch.
+pub fn signed_bytes(header: &[u8]) -> Vec<u8> {
+    [BATCH_TAG, header].concat()
+}
+
+/// The leaf of an entry: SM3(0x00 ‖ SM3(public part) ‖ SM3(sealed part)). Whoever
+/// may not see the sealed part checks with its digest.
+pub fn leaf_hash(public_part: &[u8], sealed_part: &[u8]) -> Digest32 {
+    leaf_of_digests(&sm3(&[public_part]), &sm3(&[sealed_part]))
+}
+
+pub(super) fn leaf_of_digests(public: &Digest32, sealed: &Digest32) -> Digest32 {
+    sm3(&[&[0], public, sealed])
+}
+
+/// How a header names the key that signs it: the first eight bytes of SM3 over
+/// the uncompressed public point, in hexadecimal.
+pub fn key_id(public_key: &[u8; 65]) -> String {
+    hex::encode(&sm3(&[public_key])[..8])
+}

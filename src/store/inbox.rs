@@ -1,0 +1,144 @@
+//! The queue before the committer: bounded, and it also carries the writer's
+//! word that it is free, so that the committer waits for one thing only.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use super::{Committed, StoreError, StoreObserver, Unit};
+use crate::model::TransactionId;
+
+/// What a caller waits for.
+pub(super) enum Answer {
+    Done(Box<Committed>),
+    /// The unit was not run; the transaction's last step is to be read back.
+    Replay(TransactionId),
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Answer, StoreError>>;
+
+/// A unit and who waits for it.
+pub(super) struct Waiting {
+    pub(super) unit: Unit,
+    pub(super) reply: Reply,
+}
+
+/// Whether the store takes commits. Once stopped it stays so until it is opened
+/// again.
+pub(super) struct Health {
+    reason: OnceLock<Arc<str>>,
+    observer: Arc<dyn StoreObserver>,
+}
+
+impl Health {
+    pub(super) fn watched_by(observer: Arc<dyn StoreObserver>) -> Self {
+        Health { reason: OnceLock::new(), observer }
+    }
+
+    /// Stops the store; the first reason counts.
+    pub(super) fn stop(&self, reason: impl Into<Arc<str>>) {
+        if self.reason.set(reason.into()).is_ok()
+            && let Some(reason) = self.reason.get()
+        {
+            tracing::error!(%reason, "the journal has stopped; nothing more is acknowledged until it is opened again");
+            self.observer.stopped(reason);
+        }
+    }
+
+    pub(super) fn error(&self) -> Option<StoreError> {
+        self.reason.get().map(|reason| StoreError::Stopped(Arc::clone(reason)))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    units: VecDeque<Waiting>,
+    writer_free: bool,
+    closed: bool,
+}
+
+/// See the head of this file.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    wake: Condvar,
+    most: usize,
+}
+
+impl Inbox {
+    pub(super) fn holding(most: usize) -> Self {
+        let state = State { writer_free: true, ..State::default() };
+        Inbox { state: Mutex::new(state), wake: Condvar::new(), most }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, waiting: Waiting) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(StoreError::Stopped("the store is closed".into()));
+        }
+        if state.units.len() >= self.most {
+            return Err(StoreError::Busy);
+        }
+        state.units.push_back(waiting);
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Moves what waits, at most `room`, to the committer. Answers with how many
+    /// still wait.
+    pub(super) fn drain(&self, into: &mut VecDeque<Waiting>, room: usize) -> usize {
+        let mut state = self.state();
+        let take = state.units.len().min(room);
+        into.extend(state.units.drain(..take));
+        state.units.len()
+    }
+
+    pub(super) fn writer_is_free(&self) {
+        self.state().writer_free = true;
+        self.wake.notify_one();
+    }
+
+    /// Claims the writer when it is free.
+    pub(super) fn claim_writer(&self) -> bool {
+        std::mem::take(&mut self.state().writer_free)
+    }
+
+    /// Waits for something to do; false when the store is closed and nothing is
+    /// left.
+    pub(super) fn wait(&self, is_full: bool, has_open: bool) -> bool {
+        let mut state = self.state();
+        loop {
+            if (!state.units.is_empty() && !is_full) || (has_open && state.writer_free) {
+                return true;
+            }
+            if state.closed && state.units.is_empty() && !has_open {
+                return false;
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes no more units; what waits is still done.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Drops everyone who waits: nobody will serve them.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.writer_free = true;
+        let dropped = std::mem::take(&mut state.units);
+        drop(state);
+        drop(dropped);
+        self.wake.notify_one();
+    }
+}

@@ -1,0 +1,77 @@
+//! The index on disk, kept by fjall.
+//!
+//! One keyspace holds every kind of row. Several would be flushed on their own
+//! and could disagree after a power loss (the marker on disk, the claims not);
+//! a single one loses only from the end.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::{Change, Index, IndexError, Pair};
+
+/// Sorted keys in a folder.
+pub struct FjallIndex {
+    database: Database,
+    rows: Keyspace,
+}
+
+impl FjallIndex {
+    /// Opens the index in `dir`, or makes one.
+    ///
+    /// # Errors
+    /// When it cannot be read; who opens it may remove the folder and rebuild.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        let database = Database::builder(dir)
+            .cache_size(cache_bytes)
+            .worker_threads(2)
+            // The journal is the truth; the index saves itself the system calls.
+            .manual_journal_persist(true)
+            .open()
+            .map_err(failed)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(64 * 1024 * 1024);
+        let rows = database.keyspace("rows", options).map_err(failed)?;
+        Ok(FjallIndex { database, rows })
+    }
+}
+
+fn failed(error: fjall::Error) -> IndexError {
+    IndexError(error.to_string())
+}
+
+impl Index for FjallIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.rows.get(key).map_err(failed)?.map(|value| value.to_vec()))
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), IndexError> {
+        let mut batch = self.database.batch();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(&self.rows, key, value),
+                None => batch.remove(&self.rows, key),
+            }
+        }
+        batch.commit().map_err(failed)
+    }
+
+    fn pairs(&self, prefix: &[u8], until: Option<&[u8]>, most: usize) -> Result<Vec<Pair>, IndexError> {
+        let mut pairs = Vec::new();
+        for guard in self.rows.prefix(prefix).take(most) {
+            let (key, value) = guard.into_inner().map_err(failed)?;
+            if until.is_some_and(|until| &*key >= until) {
+                break;
+            }
+            pairs.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(pairs)
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.database.persist(PersistMode::SyncAll).map_err(failed)
+    }
+
+    fn wipe(&self) -> Result<(), IndexError> {
+        self.rows.clear().map_err(failed)
+    }
+}

@@ -1,0 +1,62 @@
+//! An index in memory, for tests and simulation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock},
+};
+
+use super::{Change, Index, IndexError, Pair};
+
+/// Sorted keys in memory. Clones nothing: share it in an `Arc`.
+#[derive(Debug, Default)]
+pub struct MemIndex {
+    rows: RwLock<BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl MemIndex {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every pair there is, for comparing two indexes.
+    pub fn dump(&self) -> Vec<Pair> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+impl Index for MemIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.rows.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), IndexError> {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in changes {
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn pairs(&self, prefix: &[u8], until: Option<&[u8]>, most: usize) -> Result<Vec<Pair>, IndexError> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(rows
+            .range(prefix.to_vec()..)
+            .take_while(|(key, _)| key.starts_with(prefix) && until.is_none_or(|until| key.as_slice() < until))
+            .take(most)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    fn wipe(&self) -> Result<(), IndexError> {
+        self.rows.write().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! The indexer: follows the journal off the answer path. What it has applied
+//! leaves the overlay.
+
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, TryRecvError},
+};
+
+use super::{StoreObserver, committer::Shared, effects::Effects, rows::Rows};
+
+/// Entries applied in one atomic write: large enough to spread its cost, small
+/// enough that the overlay shrinks steadily.
+pub(super) const APPLY_ENTRIES: usize = 2_048;
+
+pub(super) struct Indexer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) rows: Rows,
+    pub(super) observer: Arc<dyn StoreObserver>,
+}
+
+impl Indexer {
+    /// Runs until the writer has gone and everything durable is applied. When the
+    /// index fails the store stops: it is rebuilt when the store is opened.
+    pub(super) fn run(self, batches: Receiver<Arc<Effects>>) {
+        let mut group = Vec::new();
+        while let Ok(first) = batches.recv() {
+            let mut entries = first.entries.len();
+            group.push(first);
+            while entries < APPLY_ENTRIES {
+                match batches.try_recv() {
+                    Ok(next) => {
+                        entries += next.entries.len();
+                        group.push(next);
+                    }
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            if let Err(error) = self.rows.apply(&group) {
+                self.shared.health.stop(error.to_string());
+                return;
+            }
+            if let Some(last) = group.last() {
+                self.observer.index_lag(self.shared.overlay.retire(last.sequence));
+            }
+            group.clear();
+        }
+        if let Err(error) = self.rows.index().flush() {
+            tracing::warn!(%error, "the index could not be flushed; it is caught up at the next start");
+        }
+    }
+}

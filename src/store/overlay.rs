@@ -1,0 +1,149 @@
+//! State in memory that the index does not have yet, so that its stalls never
+//! reach an answer.
+//!
+//! The committer has a layer of its own for what is decided and not durable; the
+//! overlay, which everyone reads, holds what is durable and not indexed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{
+    effects::{Claim, ClaimKey, Effects, EntryEffects, Location},
+    rows::{AboutRow, StepRow},
+};
+use crate::model::{AggregateKey, AggregateKind, Scene, Stored, Subject, TransactionId};
+
+/// The newest state of whatever some batches have changed. Each item remembers
+/// the batch that wrote it last, and goes when that batch is retired.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    claims: HashMap<ClaimKey, (u64, Claim)>,
+    transactions: HashMap<TransactionId, (u64, Vec<StepRow>)>,
+    aggregates: HashMap<AggregateKey, (u64, Option<Stored>)>,
+}
+
+impl Layer {
+    pub(super) fn absorb(&mut self, sequence: u64, location: Location, entry: &EntryEffects) {
+        if let Some((key, claim)) = entry.claim {
+            self.claims.insert(key, (sequence, claim));
+        }
+        let (newest, steps) = self.transactions.entry(entry.transaction).or_default();
+        *newest = sequence;
+        steps.push(StepRow { step: entry.step, status: entry.status, location });
+        for aggregate in &entry.aggregates {
+            self.aggregates.insert(aggregate.key.clone(), (sequence, aggregate.stored.clone()));
+        }
+    }
+
+    pub(super) fn retire(&mut self, sequence: u64, entry: &EntryEffects) {
+        if let Some((key, _)) = &entry.claim {
+            self.claims.remove(key);
+        }
+        if self.transactions.get(&entry.transaction).is_some_and(|(newest, _)| *newest <= sequence) {
+            self.transactions.remove(&entry.transaction);
+        }
+        for aggregate in &entry.aggregates {
+            if self.aggregates.get(&aggregate.key).is_some_and(|(newest, _)| *newest <= sequence) {
+                self.aggregates.remove(&aggregate.key);
+            }
+        }
+    }
+
+    pub(super) fn claim(&self, key: &ClaimKey) -> Option<Claim> {
+        self.claims.get(key).map(|(_, claim)| *claim)
+    }
+
+    /// The steps that are not indexed, oldest first.
+    pub(super) fn steps(&self, transaction: TransactionId) -> &[StepRow] {
+        self.transactions.get(&transaction).map_or(&[], |(_, steps)| steps)
+    }
+
+    /// `Some(None)` says: deleted here.
+    pub(super) fn aggregate(&self, key: &AggregateKey) -> Option<Option<Stored>> {
+        self.aggregates.get(key).map(|(_, stored)| stored.clone())
+    }
+}
+
+/// What is durable and not indexed.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    state: RwLock<State>,
+    /// Entries in `state`, for whoever only wants to know how many.
+    entries: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    layer: Layer,
+    batches: VecDeque<Arc<Effects>>,
+}
+
+impl Overlay {
+    /// Shows a durable batch to everyone.
+    pub(super) fn publish(&self, batch: Arc<Effects>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for (index, entry) in batch.entries.iter().enumerate() {
+            state.layer.absorb(batch.sequence, batch.location(index), entry);
+        }
+        self.entries.fetch_add(batch.entries.len(), Ordering::Relaxed);
+        state.batches.push_back(batch);
+    }
+
+    /// Forgets what the index has: every batch up to `sequence`. Answers with
+    /// the entries that are left.
+    pub(super) fn retire(&self, sequence: u64) -> usize {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        while state.batches.front().is_some_and(|batch| batch.sequence <= sequence) {
+            let Some(batch) = state.batches.pop_front() else { break };
+            for entry in &batch.entries {
+                state.layer.retire(batch.sequence, entry);
+            }
+            self.entries.fetch_sub(batch.entries.len(), Ordering::Relaxed);
+        }
+        self.lag()
+    }
+
+    /// Entries that are durable and not indexed.
+    pub(super) fn lag(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Layer) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner).layer)
+    }
+
+    /// The batches, oldest first, for questions that are rare.
+    pub(super) fn batches(&self) -> Vec<Arc<Effects>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).batches.iter().cloned().collect()
+    }
+
+    /// Entries about a subject, newest first.
+    pub(super) fn about(&self, subject: Subject, scene: Scene, most: usize) -> Vec<AboutRow> {
+        let batches = self.batches();
+        let newest_first = batches.iter().rev().flat_map(|batch| {
+            batch.entries.iter().enumerate().rev().map(move |(index, entry)| (batch.location(index), entry))
+        });
+        newest_first
+            .filter(|(_, entry)| entry.subject == Some(subject) && *entry.scene == *scene.name())
+            .take(most)
+            .map(|(location, entry)| AboutRow {
+                committed_at: entry.committed_at,
+                transaction: entry.transaction,
+                step: entry.step,
+                location,
+            })
+            .collect()
+    }
+
+    /// The aggregates of a kind that were written or deleted here.
+    pub(super) fn of_kind(&self, kind: AggregateKind) -> HashMap<AggregateKey, Option<Stored>> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = state.layer.aggregates.iter().filter(|(key, _)| key.kind == kind);
+        of_kind.map(|(key, (_, stored))| (key.clone(), stored.clone())).collect()
+    }
+}

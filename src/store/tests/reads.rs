@@ -1,0 +1,117 @@
+//! What can be asked, whether it is indexed already or not.
+
+use super::support::*;
+use crate::{model::*, store::*};
+
+/// Holds before and after indexing and after a rebuild.
+#[track_caller]
+fn at_every_stage(units: Vec<Unit>, holds: impl Fn(&EmbeddedStore)) {
+    let disk = LyingDisk::new();
+    let world = World::on(disk.clone());
+    let store = world.open();
+    for unit in units {
+        commit(&store, unit).expect("committed");
+        // Some are indexed by now, some are not: both must answer alike.
+    }
+    holds(&store);
+    settle(&store);
+    holds(&store);
+    store.close();
+    let rebuilt = World { index: Default::default(), ..world.clone() };
+    holds(&rebuilt.open());
+    assert_eq!(rebuilt.index.dump(), world.index.dump(), "a rebuilt index is the same");
+}
+
+#[test]
+fn the_newest_entries_about_a_subject_come_first() {
+    let units = (0..20).map(|number| tap(number, number, (number % 2) as u8)).collect();
+    at_every_stage(units, |store| {
+        let newest = store.about(subject(1), Scene::Transit, 3).expect("readable");
+        let details: Vec<_> = newest.iter().map(|one| one.detail.clone()).collect();
+        assert_eq!(details, ["ride 19", "ride 17", "ride 15"]);
+        assert!(store.about(subject(1), Scene::Library, 3).expect("readable").is_empty());
+    });
+}
+
+#[test]
+fn tasks_are_due_until_they_are_done() {
+    let units = vec![
+        step_with_task(1, first(1), Status::Pending, false, 30),
+        step_with_task(2, first(2), Status::Pending, false, 10),
+        step_with_task(3, first(3), Status::Pending, false, 20),
+        step_with_task(4, first(4), Status::Pending, false, 99),
+        step_with_task(2, Step::Next, Status::Pending, false, 25),
+        step_with_task(3, Step::Next, Status::Completed, true, 0),
+    ];
+    at_every_stage(units, |store| {
+        let due = |now, most| -> Vec<_> {
+            let tasks = store.due_tasks(now, most).expect("readable");
+            tasks.into_iter().map(|task| (task.transaction, task.due_at_ms)).collect()
+        };
+        assert_eq!(due(30, 9), [(transaction(2), 25), (transaction(1), 30)]);
+        assert_eq!(due(30, 1), [(transaction(2), 25)]);
+        assert_eq!(due(24, 9), []);
+        let steps = store.steps(transaction(2)).expect("readable");
+        assert_eq!(steps.iter().map(|step| step.entry.step).collect::<Vec<_>>(), [0, 1]);
+    });
+}
+
+#[test]
+fn every_aggregate_of_a_kind_is_scanned() {
+    let mut units: Vec<_> = (0..8).map(|number| tap(number, number, (number % 4) as u8)).collect();
+    units.push(unit_with(50, Step::Note, vec![card(2)], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.writes = vec![Write { key: card(2), schema: 1, body: None }];
+        Ok(decision)
+    }));
+    at_every_stage(units, |store| {
+        let keys = |kind| {
+            let mut keys: Vec<_> =
+                store.scan(kind).expect("readable").into_iter().map(|(key, stored)| (key, stored.revision)).collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys(AggregateKind::Card), [(card(0), 2), (card(1), 2), (card(3), 2)]);
+        assert_eq!(keys(AggregateKind::Transit).len(), 4);
+        assert_eq!(keys(AggregateKind::Deny), []);
+        assert_eq!(store.load(&card(2)).expect("readable"), None);
+    });
+}
+
+#[test]
+fn destroying_a_key_erases_the_person_and_breaks_no_chain() {
+    let disk = LyingDisk::new();
+    let world = World::on(disk.clone());
+    let store = world.open();
+    for number in 0..4 {
+        commit(&store, tap(number, number, (number % 2) as u8)).expect("committed");
+    }
+    settle(&store);
+    world.sealer.destroy(subject(1));
+    let check = |store: &EmbeddedStore| {
+        let gone = store.find(&participant(), request(1)).expect("readable").expect("there");
+        assert_eq!(gone.detail, "", "nothing personal is left");
+        assert_receipt(&gone);
+        assert_eq!(store.load(&transit(1)).expect("readable"), None);
+        assert_eq!(store.find(&participant(), request(2)).expect("readable").expect("there").detail, "ride 2");
+    };
+    check(&store);
+    store.close();
+    assert_eq!(world.verify().expect("the chain holds").entries, 4);
+    let rebuilt = World { index: Default::default(), ..world.clone() };
+    check(&rebuilt.open());
+}
+
+#[test]
+fn personal_bodies_stand_nowhere_in_the_clear() {
+    let disk = LyingDisk::new();
+    let world = World::on(disk.clone());
+    let store = world.open();
+    commit(&store, tap(7, 7, 1)).expect("committed");
+    store.close();
+    let journal = disk.tamper(&super::super::segment::name(1), |bytes| bytes.clone()).expect("there");
+    let index = world.index.dump();
+    let contains = |bytes: &[u8]| bytes.windows(6).any(|window| window == b"ride 7");
+    assert!(!contains(&journal));
+    assert!(index.iter().all(|(key, value)| !contains(key) && !contains(value)));
+}

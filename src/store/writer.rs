@@ -1,0 +1,306 @@
+//! The writer: closes a batch with its header, writes and syncs it while the
+//! signature is made on another thread, shows it to everyone and answers who
+//! waits. Only here is anything acknowledged.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    },
+    thread,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    Committed, StoreError, StoreObserver,
+    chain::{batch_hash, signed_bytes},
+    committer::{OpenBatch, Shared},
+    disk::DiskFile,
+    effects::Effects,
+    frame,
+    inbox::Answer,
+    merkle::Tree,
+    reader::Reader,
+    segment::{self, FIRST_FRAME, SPARE, SegmentHeader, Segments},
+};
+use crate::{
+    crypto::{Digest32, KeyName, KeyVault},
+    model::{Millis, Receipt, record},
+};
+
+const HEADER_SCHEMA: u32 = 1;
+
+/// Who writes the chain.
+#[derive(Debug, Clone)]
+pub(super) struct ChainName {
+    pub(super) region: u32,
+    pub(super) node: String,
+    pub(super) epoch: u64,
+    pub(super) key_id: String,
+}
+
+/// The end of the chain: what the next batch continues.
+#[derive(Debug, Clone)]
+pub(super) struct ChainEnd {
+    /// 0 before the first batch.
+    pub(super) sequence: u64,
+    pub(super) hash: Digest32,
+    pub(super) committed_at: Millis,
+    /// Of the last batch; `None` when it has no entries or there is none.
+    pub(super) signature: Option<[u8; 64]>,
+}
+
+/// Where the next frame goes.
+#[derive(Debug, Clone)]
+pub(super) struct WritePlace {
+    pub(super) segment: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) offset: u64,
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) segments: Arc<Segments>,
+    pub(super) reader: Arc<Reader>,
+    pub(super) observer: Arc<dyn StoreObserver>,
+    pub(super) name: ChainName,
+    pub(super) end: ChainEnd,
+    /// `None` in a journal without segments.
+    pub(super) place: Option<WritePlace>,
+    pub(super) segment_bytes: u64,
+    pub(super) notary: Notary,
+    pub(super) spares: Spares,
+    pub(super) to_indexer: Sender<Arc<Effects>>,
+}
+
+/// A batch that is on disk, with what its receipts need.
+struct Durable {
+    tree: Tree,
+    header: Bytes,
+    signature: [u8; 64],
+    effects: Arc<Effects>,
+    bytes: usize,
+}
+
+impl Writer {
+    /// Runs until the committer has gone; then ends the journal with a batch that
+    /// carries the last signature.
+    pub(super) fn run(mut self, batches: Receiver<OpenBatch>) {
+        while let Ok(batch) = batches.recv() {
+            self.commit(batch);
+            self.shared.inbox.writer_is_free();
+        }
+        if self.end.signature.is_some() && self.shared.health.error().is_none() {
+            let closing = OpenBatch { committed_at: self.end.committed_at, ..OpenBatch::default() };
+            self.write_or_stop(closing.committed_at, Vec::new(), Vec::new(), Vec::new());
+        }
+    }
+
+    fn commit(&mut self, mut batch: OpenBatch) {
+        if let Some(stopped) = self.shared.health.error() {
+            return batch.fail(&stopped);
+        }
+        if !batch.stored.is_empty() {
+            let stored = std::mem::take(&mut batch.stored);
+            let leaves = std::mem::take(&mut batch.leaves);
+            let effects = std::mem::take(&mut batch.effects);
+            match self.write_or_stop(batch.committed_at, stored, leaves, effects) {
+                Some(durable) => answer(&mut batch, &durable),
+                None => {
+                    let stopped = self.shared.health.error();
+                    return batch.fail(&stopped.unwrap_or(StoreError::Stopped("the disk failed".into())));
+                }
+            }
+        }
+        for (reply, transaction) in batch.replays {
+            let _ = reply.send(Ok(Answer::Replay(transaction)));
+        }
+    }
+
+    /// Makes a batch durable and shows it. After any failure the store is
+    /// stopped: what is on disk is not known until it has been read back.
+    fn write_or_stop(
+        &mut self,
+        committed_at: Millis,
+        stored: Vec<record::StoredEntry>,
+        leaves: Vec<Digest32>,
+        effects: Vec<Arc<super::effects::EntryEffects>>,
+    ) -> Option<Durable> {
+        let started = Instant::now();
+        match self.write(committed_at, stored, leaves, effects) {
+            Ok(durable) => {
+                let entries = durable.effects.entries.len();
+                self.shared.overlay.publish(Arc::clone(&durable.effects));
+                self.shared.durable.store(self.end.sequence, Ordering::Release);
+                self.observer.batch_committed(entries, durable.bytes, started.elapsed());
+                if self.to_indexer.send(Arc::clone(&durable.effects)).is_err() {
+                    self.shared.health.stop("the indexer has gone");
+                }
+                Some(durable)
+            }
+            Err(error) => {
+                self.shared.health.stop(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        committed_at: Millis,
+        stored: Vec<record::StoredEntry>,
+        leaves: Vec<Digest32>,
+        entries: Vec<Arc<super::effects::EntryEffects>>,
+    ) -> io::Result<Durable> {
+        let tree = Tree::over(leaves);
+        let sequence = self.end.sequence + 1;
+        let count = u32::try_from(stored.len()).map_err(io::Error::other)?;
+        let header = record::BatchHeader {
+            schema: HEADER_SCHEMA,
+            region: self.name.region,
+            node: self.name.node.clone(),
+            epoch: self.name.epoch,
+            sequence,
+            previous: self.end.hash.to_vec(),
+            root: tree.root().to_vec(),
+            count,
+            committed_at_ms: committed_at,
+            key_id: self.name.key_id.clone(),
+        }
+        .encode_to_vec();
+        let needs_signature = !stored.is_empty();
+        if needs_signature {
+            self.notary.ask(&header)?;
+        }
+        let previous_signature = self.end.signature.map(|signature| signature.to_vec()).unwrap_or_default();
+        let batch = record::Batch { header, entries: stored, previous_signature };
+        let frame = frame::encode(sequence, &batch);
+        let (segment, offset) = self.append(sequence, &frame)?;
+        let signature = if needs_signature { self.notary.answer()? } else { [0; 64] };
+
+        let hash = batch_hash(&batch.header);
+        self.end = ChainEnd { sequence, hash, committed_at, signature: needs_signature.then_some(signature) };
+        self.reader.head_is(sequence, signature);
+        let offset = u32::try_from(offset).map_err(io::Error::other)?;
+        let effects = Arc::new(Effects { sequence, hash, segment, offset, entries });
+        Ok(Durable { tree, header: batch.header.into(), signature, effects, bytes: frame.len() })
+    }
+
+    /// Writes a frame and syncs it; rolls to the next segment when it does not
+    /// fit.
+    fn append(&mut self, sequence: u64, frame: &[u8]) -> io::Result<(u64, u64)> {
+        let fits = self.place.as_ref().is_some_and(|place| {
+            place.file.size().is_ok_and(|size| place.offset + frame.len() as u64 <= size)
+        });
+        if !fits {
+            self.roll(sequence)?;
+        }
+        let Some(place) = &mut self.place else {
+            return Err(io::Error::other("there is no segment"));
+        };
+        place.file.write_at(place.offset, frame)?;
+        place.file.sync_data()?;
+        let at = (place.segment, place.offset);
+        place.offset += frame.len() as u64;
+        Ok(at)
+    }
+
+    /// Takes the prepared segment. Its name is durable before anything in it is
+    /// acknowledged; its header is synced with the first frame.
+    fn roll(&mut self, first: u64) -> io::Result<()> {
+        let file = self.spares.take()?;
+        let disk = self.segments.disk();
+        disk.rename(SPARE, &segment::name(first))?;
+        disk.sync_dir()?;
+        let before = self.place.as_ref().map_or(0, |place| place.segment);
+        let header = SegmentHeader { first, before, previous: self.end.hash };
+        file.write_at(0, &header.encode())?;
+        self.segments.add(first, Arc::clone(&file));
+        self.place = Some(WritePlace { segment: first, file, offset: FIRST_FRAME });
+        self.spares.prepare(Arc::clone(disk), self.segment_bytes);
+        Ok(())
+    }
+}
+
+fn answer(batch: &mut OpenBatch, durable: &Durable) {
+    for (index, waiting) in std::mem::take(&mut batch.replies).into_iter().enumerate() {
+        let receipt = Receipt {
+            leaf: durable.tree.leaf(index).unwrap_or_default(),
+            path: durable.tree.path(index),
+            index: index as u32,
+            batch_header: durable.header.clone(),
+            signature: durable.signature,
+        };
+        let committed =
+            Committed { entry: waiting.entry, detail: waiting.detail, receipt, replayed: false };
+        let _ = waiting.reply.send(Ok(Answer::Done(Box::new(committed))));
+    }
+}
+
+/// Signs headers on a thread of its own, so that the signature costs no time
+/// beside the sync.
+pub(super) struct Notary {
+    headers: Sender<Vec<u8>>,
+    signatures: Receiver<Result<[u8; 64], String>>,
+}
+
+impl Notary {
+    pub(super) fn start(vault: Arc<dyn KeyVault>) -> io::Result<Self> {
+        let (headers, asked) = channel::<Vec<u8>>();
+        let (answers, signatures) = channel();
+        thread::Builder::new().name("journal-notary".to_owned()).spawn(move || {
+            while let Ok(bytes) = asked.recv() {
+                let signed = vault.sign(KeyName::Journal, &bytes).map_err(|error| error.to_string());
+                if answers.send(signed).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Notary { headers, signatures })
+    }
+
+    fn ask(&self, header: &[u8]) -> io::Result<()> {
+        self.headers.send(signed_bytes(header)).map_err(|_| io::Error::other("the notary has gone"))
+    }
+
+    fn answer(&self) -> io::Result<[u8; 64]> {
+        let signed = self.signatures.recv().map_err(|_| io::Error::other("the notary has gone"))?;
+        signed.map_err(|error| io::Error::other(format!("the batch could not be signed: {error}")))
+    }
+}
+
+/// Prepares the next segment on a thread of its own, so that rolling does not
+/// wait for 64 MiB of zeros.
+pub(super) struct Spares {
+    asked: SyncSender<(Arc<dyn super::Disk>, u64)>,
+    made: Receiver<io::Result<Arc<dyn DiskFile>>>,
+}
+
+impl Spares {
+    pub(super) fn start() -> io::Result<Self> {
+        let (asked, asks) = sync_channel::<(Arc<dyn super::Disk>, u64)>(1);
+        let (makes, made) = channel();
+        thread::Builder::new().name("journal-spare".to_owned()).spawn(move || {
+            while let Ok((disk, bytes)) = asks.recv() {
+                if makes.send(disk.create(SPARE, bytes)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Spares { asked, made })
+    }
+
+    pub(super) fn prepare(&self, disk: Arc<dyn super::Disk>, bytes: u64) {
+        // A thread that has gone shows when the spare is taken.
+        let _ = self.asked.send((disk, bytes));
+    }
+
+    fn take(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.made.recv().map_err(|_| io::Error::other("the next segment cannot be prepared"))?
+    }
+}
