@@ -1,7 +1,10 @@
-//! Simulated worlds: sample people and cards, certificates, the town.
+//! Simulated worlds: sample people and cards, certificates, the town, and the
+//! backends of the other side, which share no code with the adapters that talk
+//! to them.
 
 pub mod card_files;
 pub mod files;
+pub mod ils;
 pub mod people;
 pub mod pki;
 pub mod town_file;

@@ -4,4 +4,5 @@
 //! What does not live here: clocks, chance, disks, networks, the contract's wire
 //! types. A scene imports `identity`, `model` and `limits`, and no other scene.
 
+pub mod library;
 pub mod transit;
