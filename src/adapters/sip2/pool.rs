@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     adapters::Observer,
-    model::{Clock, Millis, Reason},
+    model::{Clock, Reason},
     scenes::library::Declined,
 };
 

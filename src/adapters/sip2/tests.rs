@@ -51,7 +51,8 @@ fn order(act: LibraryAct, item: &str) -> LibraryOrder {
 
 /// A server that answers each line with the next of these, without checksums, and
 /// closes when they are used up.
-async fn scripted(answers: &'static [&'static str]) -> String {
+async fn scripted(answers: &[&'static str]) -> String {
+    let answers = answers.to_vec();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
@@ -67,7 +68,7 @@ async fn scripted(answers: &'static [&'static str]) -> String {
     address
 }
 
-async fn checkout_at(answers: &'static [&'static str]) -> Result<LibraryAnswer, PortError> {
+async fn checkout_at(answers: &[&'static str]) -> Result<LibraryAnswer, PortError> {
     let address = scripted(answers).await;
     let adapter = adapter(address, |options| options.error_detection = false);
     adapter.call(order(LibraryAct::Checkout, "B1"), WITHIN).await
@@ -87,8 +88,7 @@ async fn an_answer_that_names_another_book_or_reader_is_not_believed() {
         "121NNY20240927    101500AOX|AAX00000019|ABB2|AJT|AH|\r",
         "121NNY20240927    101500AOX|AAX00000020|ABB1|AJT|AH|\r",
     ] {
-        let answers: &'static [&'static str] = Box::leak(Box::new([STATUS, lent]));
-        let got = checkout_at(answers).await;
+        let got = checkout_at(&[STATUS, lent]).await;
         assert!(matches!(got, Err(PortError::Unknown(_))), "{got:?}");
     }
 }
@@ -96,8 +96,7 @@ async fn an_answer_that_names_another_book_or_reader_is_not_believed() {
 #[tokio::test]
 async fn an_answer_of_another_kind_or_no_message_leaves_the_outcome_unknown() {
     for lent in ["941\r", "12\r", "hello\r", "301NNY20240927    101500AOX|\r"] {
-        let answers: &'static [&'static str] = Box::leak(Box::new([STATUS, lent]));
-        let got = checkout_at(answers).await;
+        let got = checkout_at(&[STATUS, lent]).await;
         assert!(matches!(got, Err(PortError::Unknown(_))), "{lent:?}: {got:?}");
     }
 }

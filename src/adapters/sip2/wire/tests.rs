@@ -181,7 +181,7 @@ fn frames() -> impl Strategy<Value = Frame> {
         ["93", "94", "99", "98", "23", "24", "63", "64", "11", "12", "09", "10", "17", "18", "37", "96"];
     let value = "[a-zA-Z0-9 \u{4e00}-\u{4fff}]{0,12}";
     let fields = prop::collection::vec(("[A-Z]{2}", value), 0..8);
-    (prop::sample::select(&codes[..]), "[0-9Y ]{64}", fields, 0u8..10).prop_map(
+    (prop::sample::select(codes.to_vec()), "[0-9Y ]{64}", fields, 0u8..10).prop_map(
         |(code, fixed, fields, sequence)| {
             let code: [u8; 2] = code.as_bytes().try_into().unwrap();
             let width = fixed_width(code).unwrap();
