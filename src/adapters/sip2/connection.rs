@@ -28,8 +28,8 @@ pub(super) struct Connection {
     sequence: u8,
     /// What the library last said it serves.
     pub(super) status: AcsStatus,
-    /// When it was last used, by the tokio clock.
-    pub(super) used_at: Instant,
+    /// When it last sent something.
+    pub(super) used_at_ms: Millis,
 }
 
 /// Whether a server that is asked to repeat its answer still knows it.
@@ -64,7 +64,7 @@ impl Connection {
             resends: true,
             screen_message: String::new(),
         };
-        Ok(Connection { stream, splitter: Splitter::default(), sequence: 0, status, used_at: Instant::now() })
+        Ok(Connection { stream, splitter: Splitter::default(), sequence: 0, status, used_at_ms: 0 })
     }
 
     /// Whether nothing has arrived since the last answer and the other side has
@@ -105,6 +105,7 @@ impl Connection {
             return Err(Lost::NotSent("the connection was closed while idle".into()));
         }
         let until = until.min(Instant::now() + options.request_timeout());
+        self.used_at_ms = now;
         self.write(&bytes, until).await?;
         let mut talk =
             Conversation { request, bytes, sequence, resends_left: options.resends_max, answered: false };
@@ -116,7 +117,6 @@ impl Connection {
             match Frame::decode(&line, options.encoding, detection) {
                 Ok(frame) if frame.code == *b"96" => self.repeat(&mut talk, until).await?,
                 Ok(frame) => {
-                    self.used_at = Instant::now();
                     return talk.accept(&frame);
                 }
                 Err(WireError::Checksum) => self.ask_again(&mut talk, options, until).await?,

@@ -104,7 +104,7 @@ impl Pool {
                 self.observer.connection(&self.library, false);
                 continue;
             }
-            let stale = connection.used_at.elapsed() >= self.options.keep_alive();
+            let stale = self.is_stale(&connection);
             lease.connection = Some(connection);
             if !stale || lease.check_status().await.is_ok() {
                 return Ok(lease);
@@ -120,7 +120,7 @@ impl Pool {
     pub(super) async fn keep_alive(&self) {
         loop {
             let Ok(permit) = self.permits.try_acquire() else { return };
-            let Some(connection) = self.pop_idle_for(self.options.keep_alive()) else { return };
+            let Some(connection) = self.pop_stale() else { return };
             let until = Instant::now() + self.options.request_timeout();
             let mut lease = Lease { pool: self, connection: Some(connection), until, _permit: permit };
             if lease.check_status().await.is_ok() {
@@ -171,10 +171,15 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn pop_idle_for(&self, long: Duration) -> Option<Connection> {
+    fn pop_stale(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = idle.iter().position(|connection| connection.used_at.elapsed() >= long)?;
+        let at = idle.iter().position(|connection| self.is_stale(connection))?;
         Some(idle.remove(at))
+    }
+
+    fn is_stale(&self, connection: &Connection) -> bool {
+        let idle_ms = self.clock.now_ms().saturating_sub(connection.used_at_ms);
+        u128::try_from(idle_ms).unwrap_or(0) >= self.options.keep_alive().as_millis()
     }
 }
 

@@ -332,6 +332,31 @@ async fn the_breaker_spares_a_dead_library_and_tries_again() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_kept_alive_or_replaced() {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let (addr, ils) = IlsServer::bind(ANY, ils_options()).await.unwrap();
+    let adapter = adapter(addr, clock.clone(), |options| options.keep_alive_s = 60);
+    let call = |act, item: &str| adapter.call(order(act, item), WITHIN);
+    call(LibraryAct::Checkout, "B0001").await.unwrap();
+    adapter.keep_alive().await;
+    assert_eq!(ils.heard("99"), 1, "a connection just used is left alone");
+    clock.advance_ms(60_000);
+    adapter.keep_alive().await;
+    assert_eq!((ils.heard("99"), ils.heard("93")), (2, 1));
+
+    clock.advance_ms(60_000);
+    ils.fail_next("99", Fault::CutBefore);
+    adapter.keep_alive().await;
+    call(LibraryAct::Checkin, "B0001").await.unwrap();
+    assert_eq!(ils.heard("93"), 2, "the dead connection was replaced before anybody needed it");
+
+    clock.advance_ms(60_000);
+    ils.fail_next("99", Fault::CutBefore);
+    call(LibraryAct::Checkout, "B0002").await.unwrap();
+    assert_eq!(ils.heard("93"), 3, "a stale connection is checked before an order is risked on it");
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_no_outcome_to_wonder_about() {
     let ils = IlsOptions { login: Some(("gate".into(), "other".into())), ..ils_options() };
     let world = world(ils, |_| {}).await;
@@ -359,7 +384,9 @@ async fn a_client_nobody_here_wrote_is_served() {
         assert_eq!((account.value("AU"), account.value("BV")), (Some("B0001"), Some("12.50")));
         let item = client.item_info(&params).unwrap();
         assert_eq!(item.msg().fixed_fields()[0].value(), "04");
-        assert!(client.fee_paid(&params).unwrap().ok());
+        // This client takes only "1" for a success here, where the tables say "Y".
+        let paid = client.fee_paid(&params).unwrap();
+        assert_eq!(paid.msg().fixed_fields()[0].value(), "Y");
         assert!(client.checkin(&params).unwrap().ok());
         client.disconnect().unwrap();
     });

@@ -136,7 +136,6 @@ impl Request {
     /// The message at an instant, without sequence number.
     pub fn frame(&self, site: &Site, now: Millis) -> Frame {
         let today = date::write(now);
-        let blank = date::write(0);
         let code = &self.code();
         let ao = site.institution.as_str();
         match self {
@@ -163,8 +162,9 @@ impl Request {
                 }
             }
             // No renewal by way of a checkout, and never "no block": the library's
-            // rules decide.
-            Request::Checkout { patron, item } => Frame::new(code, format!("NN{today}{blank}"))
+            // rules decide. The due date counts with "no block" only; it is today
+            // because strict servers take no blanks there.
+            Request::Checkout { patron, item } => Frame::new(code, format!("NN{today}{today}"))
                 .with(b"AO", ao)
                 .with(b"AA", patron)
                 .with(b"AB", item)
@@ -177,7 +177,7 @@ impl Request {
                 .with(b"AB", item)
                 .with(b"AC", "")
                 .with(b"BI", "N"),
-            Request::Renew { patron, item } => Frame::new(code, format!("NN{today}{blank}"))
+            Request::Renew { patron, item } => Frame::new(code, format!("NN{today}{today}"))
                 .with(b"AO", ao)
                 .with(b"AA", patron)
                 .with(b"AB", item)

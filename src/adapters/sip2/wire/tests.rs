@@ -63,7 +63,7 @@ fn requests_are_written_as_the_tables_say() {
         ),
         (
             Request::Checkout { patron: patron(), item: item() },
-            "11NN20240927    101500                  AOTJLIB|AAX1|ABB1|AC|BON|BIN|",
+            "11NN20240927    10150020240927    101500AOTJLIB|AAX1|ABB1|AC|BON|BIN|",
         ),
         (
             Request::Checkin { item: item() },
