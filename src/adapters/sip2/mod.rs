@@ -2,10 +2,10 @@
 //!
 //! * [`options`]: what is configured for a library;
 //! * [`wire`]: the codec; wire types never leave this folder;
-//! * [`connection`]: one connection, one request in flight;
-//! * [`pool`]: a few connections, logged in and checked before use;
+//! * `connection`: one connection, one request in flight;
+//! * `pool`: a few connections, logged in and checked before use;
 //! * [`map`]: what the answers mean to the scene;
-//! * [`ask`]: which messages an order becomes, and how an inquiry is made.
+//! * `ask`: which messages an order becomes, and how an inquiry is made.
 //!
 //! What must stay true: an answer is given to the request it answers, or to
 //! nobody; after anything unexpected the connection is dropped. Once the last byte
@@ -140,6 +140,14 @@ impl Sip2Adapter {
             Ask::Observe => "observe",
             Ask::Inquire(_) => "inquire",
         };
+        match &got {
+            Ok(_) | Err(PortError::Declined(_)) => {}
+            Err(PortError::NotSent(NotSent { why }) | PortError::Unknown(Unknown { why })) => {
+                let (library, transaction) = (&order.library, &order.transaction);
+                let end = end_of(&got).name();
+                tracing::warn!(%library, %transaction, act = name, end, %why, "The library did not answer.");
+            }
+        }
         self.observer.called(&order.library, name, end_of(&got), took);
         got
     }
@@ -153,6 +161,7 @@ impl Sip2Adapter {
         within: Duration,
     ) -> Result<Got, PortError> {
         let until = tokio::time::Instant::now() + within;
+        let patient = within >= backend.pool.patience();
         let probe = Admitted::ask(self, backend, &order.library)?;
         backend.budget().called();
         let mut got = backend.attempt(order, ask, until).await;
@@ -169,7 +178,7 @@ impl Sip2Adapter {
         if repeats && backend.budget().take() {
             got = backend.attempt(order, ask, until).await;
         }
-        probe.report(&got);
+        probe.report(&got, patient);
         got.map_err(|lost| port_error(lost, is_read))
     }
 }
@@ -227,13 +236,15 @@ impl<'a> Admitted<'a> {
         }
     }
 
-    fn report(mut self, got: &Result<Got, Lost>) {
+    /// A caller who could not wait for a usual answer proves nothing against the
+    /// library, or one terminal with short deadlines would close it for all.
+    fn report(mut self, got: &Result<Got, Lost>, patient: bool) {
         self.reported = true;
         let now = self.adapter.clock.now_ms();
         self.tell(|breaker| match got {
             Ok(_) | Err(Lost::Declined(_)) => breaker.succeeded(),
-            Err(Lost::NotSent(_) | Lost::Unknown(_)) => breaker.failed(now),
-            Err(Lost::Busy) => breaker.withdrawn(now),
+            Err(Lost::NotSent(_) | Lost::Unknown(_)) if patient => breaker.failed(now),
+            Err(Lost::NotSent(_) | Lost::Unknown(_) | Lost::Busy) => breaker.withdrawn(now),
         });
     }
 

@@ -39,7 +39,8 @@ pub struct Sip2Options {
     pub error_detection: bool,
     #[serde(default = "connect_timeout")]
     pub connect_timeout_ms: u64,
-    /// From the request's last byte to the whole answer.
+    /// From the request to the whole answer. Shorter than a terminal's deadline, so
+    /// that it hears `PENDING` before it gives up.
     #[serde(default = "request_timeout")]
     pub request_timeout_ms: u64,
     /// Times a garbled message is sent or asked for again.
@@ -136,11 +137,11 @@ fn yes() -> bool {
 }
 
 fn connect_timeout() -> u64 {
-    1_000
+    500
 }
 
 fn request_timeout() -> u64 {
-    3_000
+    1_500
 }
 
 fn resends() -> u32 {

@@ -89,6 +89,12 @@ impl Pool {
         self.options.keep_alive()
     }
 
+    /// A caller who waits at least so long can tell a sick library from a usual
+    /// one: half the time a request is given.
+    pub(super) fn patience(&self) -> Duration {
+        self.options.request_timeout() / 2
+    }
+
     /// A connection that is ready for an order.
     ///
     /// # Errors

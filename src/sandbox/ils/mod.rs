@@ -3,8 +3,8 @@
 //! demand. State is in memory.
 //!
 //! It is the other side: it shares no code with `adapters/sip2`, so that the two
-//! cannot agree on a mistake. [`talk`] reads and writes messages, [`library`] keeps
-//! the books, [`fault`] breaks things, [`serve`] holds the sockets.
+//! cannot agree on a mistake. `talk` reads and writes messages, `library` keeps
+//! the books, `fault` breaks things, `serve` holds the sockets.
 //!
 //! # Faults for another process
 //! An item whose identifier begins with one of these exists always, and the

@@ -19,6 +19,9 @@ use super::{
     talk::{Heard, Misheard, hear},
 };
 
+/// Connections at once; more are closed at once.
+const CONNECTIONS_MAX: usize = 256;
+
 /// Longest line that is read.
 const LINE_MAX: usize = 16 * 1024;
 
@@ -145,6 +148,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
+                if connections.len() >= CONNECTIONS_MAX {
+                    continue;
+                }
                 connections.spawn(converse(stream, shared.clone()));
             }
             Some(_) = connections.join_next() => {}

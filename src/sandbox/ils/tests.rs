@@ -357,6 +357,28 @@ async fn an_idle_connection_is_kept_alive_or_replaced() {
 }
 
 #[tokio::test]
+async fn an_impatient_caller_does_not_close_the_library_for_others() {
+    let world = world(ils_options(), |options| {
+        options.request_timeout_ms = 30_000;
+        options.breaker.failures = 1;
+    })
+    .await;
+    world.ils.fail_next("11", Fault::Held);
+    let soon = Duration::from_millis(50);
+    let got = world.adapter.call(order(LibraryAct::Checkout, "B0001"), soon).await;
+    assert!(got.is_err(), "{got:?}");
+    assert_eq!(world.adapter.breaker_state("lib"), Some(BreakerState::Closed));
+}
+
+#[tokio::test]
+async fn a_silent_library_opens_the_breaker() {
+    let world = world(ils_options(), |options| options.breaker.failures = 1).await;
+    world.ils.fail_next("11", Fault::SilentAfter);
+    assert!(world.call(LibraryAct::Checkout, "B0001").await.is_err());
+    assert_eq!(world.adapter.breaker_state("lib"), Some(BreakerState::Open));
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_no_outcome_to_wonder_about() {
     let ils = IlsOptions { login: Some(("gate".into(), "other".into())), ..ils_options() };
     let world = world(ils, |_| {}).await;

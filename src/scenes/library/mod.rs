@@ -1,8 +1,8 @@
 //! The library scene: borrow, return, renew, reserve, pay, read the account.
 //!
-//! Here: which act needs what ([`act`]), what an adapter must be able to do
-//! ([`port`]), what is configured ([`policy`]), and how intent, result and an
-//! unknown outcome become journal entries ([`rules`]).
+//! Here: which act needs what (`act`), what an adapter must be able to do
+//! (`port`), what is configured (`policy`), and how intent, result and an
+//! unknown outcome become journal entries (`rules`).
 //!
 //! Not here: SIP2 (`adapters/sip2`), who may ask (`gateway`), gRPC (`api`).
 //!
