@@ -57,6 +57,12 @@ pub(super) async fn call(lease: &mut Lease<'_>, order: &LibraryOrder) -> Result<
             Response::Renew(loan) => loan_answer(lease, order, loan).await,
             _ => Err(misfit()),
         },
+        // An undone checkout must not return the item of somebody who has it since.
+        LibraryAct::Checkin
+            if !patron.is_empty() && listed(lease, order, Summary::Charged).await? == Listed::No =>
+        {
+            Ok(LibraryAnswer::default())
+        }
         LibraryAct::Checkin => match lease.say(&Request::Checkin { item }).await? {
             Response::Checkin(answer) if answer.ok => Ok(LibraryAnswer {
                 title: answer.title,

@@ -40,7 +40,7 @@ fn order(act: LibraryAct, item: &str) -> LibraryOrder {
         transaction: TransactionId::from_bytes([7; 16]),
         library: "lib".into(),
         act,
-        patron: "X00000019".into(),
+        patron: if act == LibraryAct::Checkin { String::new() } else { "X00000019".into() },
         item: item.into(),
         pickup_location: String::new(),
         amount: if act == LibraryAct::PayFee { Fen::new(250) } else { Fen::ZERO },

@@ -76,7 +76,7 @@ fn order(act: LibraryAct, item: &str) -> LibraryOrder {
         transaction: TransactionId::from_bytes([7; 16]),
         library: "lib".into(),
         act,
-        patron: READER.into(),
+        patron: if act == LibraryAct::Checkin { String::new() } else { READER.into() },
         item: item.into(),
         pickup_location: String::new(),
         amount: if act == LibraryAct::PayFee { Fen::new(250) } else { Fen::ZERO },
@@ -161,31 +161,48 @@ async fn every_fault_ends_in_the_right_knowledge() {
         (LibraryAct::Checkin, "09", "B0005"),
         (LibraryAct::PayFee, "37", ""),
     ];
+    let mut stories = tokio::task::JoinSet::new();
     for (fault, known, happened) in faults {
-        let world = world(ils_options(), |options| options.breaker.failures = 100).await;
-        for (act, item) in [
-            (LibraryAct::Checkout, "B0002"),
-            (LibraryAct::PlaceHold, "B0004"),
-            (LibraryAct::Checkout, "B0005"),
-        ] {
-            world.call(act, item).await.unwrap();
-        }
-        for (act, code, item) in acts {
-            let story = format!("{fault:?} on {act:?}");
-            let before = world.observe(act, item).await;
-            world.ils.fail_next(code, fault);
-            let got = world.call(act, item).await;
-            match (&got, known) {
-                (Ok(_), true) | (Err(PortError::Unknown(_)), false) => {}
-                _ => panic!("{story}: {got:?}"),
+        stories.spawn(async move {
+            let world = world(ils_options(), |options| options.breaker.failures = 100).await;
+            for (act, item) in [
+                (LibraryAct::Checkout, "B0002"),
+                (LibraryAct::PlaceHold, "B0004"),
+                (LibraryAct::Checkout, "B0005"),
+            ] {
+                world.call(act, item).await.unwrap();
             }
-            let inquiry = world.adapter.inquire(order(act, item), before, WITHIN).await.unwrap();
-            match (&inquiry, happened) {
-                (Inquiry::Happened(_), true) | (Inquiry::DidNotHappen, false) => {}
-                _ => panic!("{story}: {inquiry:?}"),
+            for (act, code, item) in acts {
+                let story = format!("{fault:?} on {act:?}");
+                let before = world.observe(act, item).await;
+                world.ils.fail_next(code, fault);
+                let got = world.call(act, item).await;
+                match (&got, known) {
+                    (Ok(_), true) | (Err(PortError::Unknown(_)), false) => {}
+                    _ => panic!("{story}: {got:?}"),
+                }
+                let inquiry = world.adapter.inquire(order(act, item), before, WITHIN).await.unwrap();
+                match (&inquiry, happened) {
+                    (Inquiry::Happened(_), true) | (Inquiry::DidNotHappen, false) => {}
+                    _ => panic!("{story}: {inquiry:?}"),
+                }
             }
-        }
+        });
     }
+    while let Some(story) = stories.join_next().await {
+        story.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn undoing_a_checkout_returns_no_other_readers_book() {
+    let world = world(ils_options(), |_| {}).await;
+    let undo = |reader: &str| LibraryOrder { patron: reader.into(), ..order(LibraryAct::Checkin, "B0001") };
+    world.call(LibraryAct::Checkout, "B0001").await.unwrap();
+    world.adapter.call(undo("X00000020"), WITHIN).await.unwrap();
+    assert_eq!(world.ils.holder_of("B0001").as_deref(), Some(READER));
+    world.adapter.call(undo(READER), WITHIN).await.unwrap();
+    assert_eq!(world.ils.holder_of("B0001"), None);
 }
 
 #[tokio::test]

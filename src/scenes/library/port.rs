@@ -17,7 +17,8 @@ pub struct LibraryOrder {
     /// Code of the library in the policy.
     pub library: Arc<str>,
     pub act: LibraryAct,
-    /// How the library knows the reader; empty for a return.
+    /// How the library knows the reader; empty for a return. A return that names a
+    /// reader takes back that reader's loan and no other's: it undoes a checkout.
     pub patron: String,
     /// Item identifier; empty where the act names none.
     pub item: String,
