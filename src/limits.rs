@@ -71,8 +71,16 @@ pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
 /// The deadline of a call that names none: a gate's user waits no longer.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
 
+/// Kept back of a caller's deadline when a backend is called, so that its answer
+/// can still be committed: a sync on a busy disk takes 4 ms, a stalled one more.
+pub const COMMIT_RESERVE: Duration = Duration::from_millis(100);
+
 /// How long a drain waits for calls under way.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Taps of one stream or upload that are under way at once: enough to fill
+/// batches of the journal, few enough that one gate cannot crowd out others.
+pub const STREAM_TAPS_IN_FLIGHT_MAX: usize = 64;
 
 // ---- admission ------------------------------------------------------------
 

@@ -4,5 +4,6 @@
 //! What does not live here: clocks, chance, disks, networks, the contract's wire
 //! types. A scene imports `identity`, `model` and `limits`, and no other scene.
 
+pub mod card;
 pub mod library;
 pub mod transit;

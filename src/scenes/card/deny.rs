@@ -1,0 +1,81 @@
+//! The deny list as aggregates: a head a region, a file a denied card. Versions
+//! grow by one with each change and have no gaps.
+
+use crate::{
+    identity::CardIdentifier,
+    model::{
+        CorruptAggregate, Decision, Millis, Outcome, View, Write,
+        record::{DenyFile, DenyListHead},
+    },
+};
+
+/// What became of a card: dead, or usable again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DenyFact {
+    pub card: CardIdentifier,
+    pub denied: bool,
+    /// AAZ502 digit, so that the refusal can say why.
+    pub card_state: u8,
+    /// When it lapses by itself; 0 never.
+    pub expires_at_ms: Millis,
+}
+
+/// The id of a region's deny-list head; `province` is 110000 style.
+pub fn deny_head_id(province: u32) -> [u8; 4] {
+    province.to_be_bytes()
+}
+
+pub(super) fn head(view: &View, province: u32) -> Result<DenyListHead, CorruptAggregate> {
+    Ok(view.get::<DenyListHead>(&deny_head_id(province))?.unwrap_or_default())
+}
+
+/// The next version of our own list and the writes that make it true.
+pub(super) fn next(
+    view: &View,
+    province: u32,
+    fact: DenyFact,
+    now: Millis,
+) -> Result<(u64, Vec<Write>), CorruptAggregate> {
+    let version = head(view, province)?.version + 1;
+    Ok((version, vec![put_head(province, version, now), put_fact(province, version, fact)]))
+}
+
+fn put_head(province: u32, version: u64, now: Millis) -> Write {
+    Write::put(&deny_head_id(province), &DenyListHead { version, heard_at_ms: now })
+}
+
+fn put_fact(province: u32, version: u64, fact: DenyFact) -> Write {
+    let file = DenyFile {
+        region: province,
+        card_state: fact.card_state.into(),
+        expires_at_ms: fact.expires_at_ms,
+        denied: fact.denied,
+        version,
+    };
+    Write::put(fact.card.as_bytes(), &file)
+}
+
+/// Takes over what a peer's list says, from the version before `facts` to
+/// `version`. The unit names the peer's head and each fact's deny file. A list
+/// that is known already changes nothing.
+///
+/// # Errors
+/// When the head cannot be read.
+pub fn apply_denials(
+    view: &View,
+    province: u32,
+    version: u64,
+    facts: &[(u64, DenyFact)],
+    now: Millis,
+) -> Result<Decision, CorruptAggregate> {
+    let mut decision = Decision::new(Outcome::Approved);
+    let known = head(view, province)?.version;
+    if known >= version {
+        return Ok(decision);
+    }
+    decision.writes.push(put_head(province, version, now));
+    for (made_at, fact) in facts.iter().filter(|(made_at, _)| *made_at > known) {
+        decision.writes.push(put_fact(province, *made_at, *fact));
+    }
+    Ok(decision)
+}

@@ -1,0 +1,25 @@
+//! The card itself and who holds it: loss, state, the chip relay, the e-card
+//! code, the document at a counter, and the sessions these end in.
+//!
+//! Everything here is decided in the card's home region over its own aggregates,
+//! or in a serving region over what the home region vouched for. Cryptography is
+//! not checked here: the gateway checks MACs and signatures before and says so.
+
+mod attributes;
+mod authenticate;
+mod deny;
+mod issue;
+mod loss;
+mod session;
+mod standing;
+
+pub use attributes::{AttributeCode, Granted, UnknownAttribute};
+pub use authenticate::{
+    ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, Vouched, begin_chip, document_id,
+    finish_chip, finish_foreign_chip, present_code, present_document, present_foreign_code,
+};
+pub use deny::{DenyFact, apply_denials, deny_head_id};
+pub use issue::{NewCard, issue};
+pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
+pub use session::{NewSession, SessionAsk, end_session, live_session};
+pub use standing::{Who, standing_of};
