@@ -63,11 +63,7 @@ pub fn install(options: &LogOptions) -> Result<(), LogError> {
     Ok(())
 }
 
-fn subscriber<W>(
-    format: LogFormat,
-    filter: EnvFilter,
-    out: W,
-) -> Box<dyn tracing::Subscriber + Send + Sync>
+fn subscriber<W>(format: LogFormat, filter: EnvFilter, out: W) -> Box<dyn tracing::Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -156,7 +152,11 @@ mod tests {
     fn a_number_of_a_person_never_reaches_the_log() {
         for format in [LogFormat::Json, LogFormat::Text] {
             let text = logged(format, || {
-                tracing::info!(holder = "110101199001011237", count = 3, "checked 0123456789abcdef0123456789abcdef");
+                tracing::info!(
+                    holder = "110101199001011237",
+                    count = 3,
+                    "checked 0123456789abcdef0123456789abcdef"
+                );
                 tracing::debug!("not shown");
             });
             assert!(!text.contains("110101199001011237") && !text.contains("0123456789abcdef"), "{text}");

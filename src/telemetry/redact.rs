@@ -101,7 +101,8 @@ fn mask_word(word: &str, is_trace: bool, masked: &mut String) {
     }
     // Hashes and signatures: longer than any number of a person, and hexadecimal
     // with letters; a run of digits in them is chance.
-    let is_digest = hexadecimal && word.len() >= CARD_ID_DIGITS && word.bytes().any(|b| b.is_ascii_alphabetic());
+    let is_digest =
+        hexadecimal && word.len() >= CARD_ID_DIGITS && word.bytes().any(|b| b.is_ascii_alphabetic());
     if is_digest {
         masked.push_str(word);
         return;

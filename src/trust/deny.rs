@@ -108,6 +108,16 @@ impl DenyList {
         Applied::Ok
     }
 
+    /// Takes one change of our own list as the store has it now. Two changes may be
+    /// told in the other order; each tells the card's newest state, so none is
+    /// passed over and none undone.
+    pub fn note(&self, region: u32, version: u64, change: &DenyChange) {
+        let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+        self.change(region, change);
+        let head = heads.entry(region).or_default();
+        head.version = head.version.max(version);
+    }
+
     fn change(&self, region: u32, change: &DenyChange) {
         if !change.denied {
             if let Some(mut entries) = self.cards.get_mut(&change.card) {

@@ -14,6 +14,9 @@ pub(super) const REVOCATION_LISTS_EXPIRE: &str = "onecard_revocation_lists_expir
 pub(super) const REQUESTS: &str = "onecard_requests_total";
 pub(super) const REQUESTS_REFUSED: &str = "onecard_requests_refused_total";
 pub(super) const REQUEST_SECONDS: &str = "onecard_request_seconds";
+pub(super) const REFUSALS: &str = "onecard_refusals_total";
+pub(super) const TASKS_RUN: &str = "onecard_tasks_run_total";
+pub(super) const ENVELOPES_REFUSED: &str = "onecard_envelopes_refused_total";
 pub(super) const SHED: &str = "onecard_requests_shed_total";
 pub(super) const COMMIT_BATCH_ENTRIES: &str = "onecard_commit_batch_entries";
 pub(super) const COMMIT_SECONDS: &str = "onecard_commit_seconds";
@@ -52,12 +55,23 @@ pub(super) const BUCKETS: &[(&str, &[f64])] = &[
 pub(super) fn describe() {
     use Unit::{Count, Seconds};
     for (name, unit, text) in [
-        (CONNECTIONS_REFUSED, Count, "Connections refused before any work, by reason. 被拒绝的连接数（按原因）"),
-        (CONNECTIONS_CLOSED_BY_RELOAD, Count, "Connections closed by new TLS material. 证书更新后关闭的连接数"),
+        (
+            CONNECTIONS_REFUSED,
+            Count,
+            "Connections refused before any work, by reason. 被拒绝的连接数（按原因）",
+        ),
+        (
+            CONNECTIONS_CLOSED_BY_RELOAD,
+            Count,
+            "Connections closed by new TLS material. 证书更新后关闭的连接数",
+        ),
         (ACCEPT_FAILURES, Count, "Accepts that failed. 接受连接失败次数"),
         (TLS_RELOADS, Count, "Reloads of TLS material, by outcome. 证书重新加载次数（按结果）"),
         (REQUESTS, Count, "Requests, by method, participant and outcome. 请求数（按方法、参与方、结果）"),
         (REQUESTS_REFUSED, Count, "Calls refused at the edge, by reason. 入口拒绝的调用数（按原因）"),
+        (REFUSALS, Count, "Calls refused on the way, by reason. 拒绝的请求数（按原因）"),
+        (TASKS_RUN, Count, "Due tasks taken up, by kind. 已执行的到期任务数（按种类）"),
+        (ENVELOPES_REFUSED, Count, "Envelopes of peers refused, by peer. 拒绝的跨区报文数（按对端）"),
         (SHED, Count, "Requests shed under load, by rank. 过载时舍弃的请求数（按优先级）"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),
         (PEER_CALLS, Count, "Calls to peer regions, by peer and outcome. 跨区调用数（按对端、结果）"),

@@ -1,0 +1,109 @@
+//! A request on its way to the store, whoever asked: a terminal here or a peer
+//! region for its terminal.
+
+use std::sync::Arc;
+
+use super::{Call, Gateway, Header, Refusal};
+use crate::{
+    model::{
+        AggregateKey, CorruptAggregate, Decision, Millis, ParticipantId, Scene, TerminalId, TransactionId,
+        View,
+    },
+    scenes::card::Granted,
+    store::{Committed, Step, Unit, UnitMeta},
+};
+
+/// Who asks what, in the store's words.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub meta: UnitMeta,
+    pub step: Step,
+    pub transaction: TransactionId,
+    /// The serving member's province where a peer asks, 0 for our own terminal.
+    pub member: u32,
+    pub granted: Granted,
+}
+
+impl Ask {
+    pub fn participant(&self) -> &ParticipantId {
+        &self.meta.participant
+    }
+
+    pub fn terminal(&self) -> &TerminalId {
+        &self.meta.terminal
+    }
+}
+
+impl Gateway {
+    /// A terminal's request.
+    pub(super) fn ask(&self, call: &Call, header: &Header) -> Ask {
+        Ask {
+            meta: UnitMeta {
+                participant: call.caller.participant.id.clone(),
+                terminal: call.caller.terminal.clone(),
+                operator: Arc::clone(&header.operator),
+                purpose: header.purpose,
+                scene: call.method.scene,
+                method: call.method.name,
+                terminal_time_ms: header.terminal_time_ms,
+                trace_id: call.trace_id,
+            },
+            step: Step::First { request: header.request, fingerprint: header.fingerprint },
+            transaction: self.new_transaction(),
+            member: 0,
+            granted: call.caller.participant.granted.clone(),
+        }
+    }
+
+    pub(super) fn new_transaction(&self) -> TransactionId {
+        TransactionId::new(self.province, 0, self.now_ms(), &*self.rng)
+    }
+
+    /// Commits one unit of a request.
+    pub(super) async fn commit(
+        &self,
+        ask: &Ask,
+        touches: Vec<AggregateKey>,
+        decide: impl FnOnce(&View, Millis) -> Result<Decision, CorruptAggregate> + Send + 'static,
+    ) -> Result<Committed, Refusal> {
+        let unit = Unit {
+            meta: ask.meta.clone(),
+            transaction: ask.transaction,
+            step: ask.step,
+            touches,
+            decide: Box::new(decide),
+        };
+        Ok(self.store.commit(unit).await?)
+    }
+
+    /// Commits an entry that no request asked for.
+    pub(super) async fn note(
+        &self,
+        meta: UnitMeta,
+        touches: Vec<AggregateKey>,
+        decide: impl FnOnce(&View, Millis) -> Result<Decision, CorruptAggregate> + Send + 'static,
+    ) -> Result<Committed, Refusal> {
+        let unit = Unit {
+            meta,
+            transaction: self.new_transaction(),
+            step: Step::Note,
+            touches,
+            decide: Box::new(decide),
+        };
+        Ok(self.store.commit(unit).await?)
+    }
+
+    /// The gateway's own hand in the journal: imports, tasks, summed refusals.
+    pub(super) fn own_meta(&self, scene: Scene, method: &'static str) -> UnitMeta {
+        UnitMeta {
+            participant: "gateway".parse().expect("a constant that is well formed"),
+            terminal: "gateway".parse().expect("a constant that is well formed"),
+            operator: Arc::from(""),
+            purpose: crate::model::Purpose::CardService,
+            scene,
+            method,
+            terminal_time_ms: self.now_ms(),
+            trace_id: None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Refusals after authentication: journalled, rate-limited a terminal and summed,
+//! so that garbage cannot fill a disk.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use super::{Call, Gateway, Refusal};
+use crate::{
+    limits,
+    model::{CorruptAggregate, Decision, Millis, Outcome, Reason, RequestId, Scene},
+    store::{Committed, UnitMeta},
+};
+
+/// What one terminal was refused in the current minute.
+#[derive(Debug, Default, Clone, Copy)]
+struct Window {
+    minute: i64,
+    journalled: u32,
+    summed: u64,
+}
+
+/// Counts refusals by participant and terminal. Bounded by the registry: only
+/// registered terminals come this far.
+#[derive(Debug, Default)]
+pub(super) struct Audit(Mutex<HashMap<(String, String), Window>>);
+
+/// What becomes of one refusal.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// Journal it, with the number of earlier ones that were only summed.
+    Journal {
+        summed_before: u64,
+    },
+    Sum,
+}
+
+impl Audit {
+    fn note(&self, participant: &str, terminal: &str, now: Millis) -> Fate {
+        let mut windows = match self.0.lock() {
+            Ok(windows) => windows,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let window = windows.entry((participant.to_owned(), terminal.to_owned())).or_default();
+        let minute = now.div_euclid(60_000);
+        let mut summed_before = 0;
+        if window.minute != minute {
+            summed_before = window.summed;
+            *window = Window { minute, ..Window::default() };
+        }
+        if window.journalled < limits::REFUSALS_JOURNALLED_PER_MINUTE {
+            window.journalled += 1;
+            Fate::Journal { summed_before }
+        } else {
+            window.summed += 1;
+            Fate::Sum
+        }
+    }
+}
+
+impl Gateway {
+    /// Records a refusal of a registered terminal. Does not wait for the disk: a
+    /// refused caller is owed no durability.
+    pub fn audit_refusal(&self, call: &Call, refusal: &Refusal) {
+        let (participant, terminal) = (&call.caller.participant.id, &call.caller.terminal);
+        let fate = self.audit.note(participant.as_str(), terminal.as_str(), self.now_ms());
+        let Fate::Journal { summed_before } = fate else {
+            return;
+        };
+        tracing::info!(
+            %participant, %terminal, method = call.method.name, reason = refusal.reason.code(), summed_before,
+            "refused a call"
+        );
+        let meta = UnitMeta {
+            participant: participant.clone(),
+            terminal: terminal.clone(),
+            trace_id: call.trace_id,
+            ..self.own_meta(call.method.scene, call.method.name)
+        };
+        self.journal_refusal(meta, refusal.reason);
+    }
+
+    /// A peer's message that was refused.
+    pub fn audit_peer_refusal(&self, peer: &str, reason: Reason) {
+        if let Fate::Journal { summed_before } = self.audit.note("peer", peer, self.now_ms()) {
+            tracing::warn!(peer, reason = reason.code(), summed_before, "refused a peer's message");
+            self.journal_refusal(self.own_meta(Scene::Federation, "Exchange"), reason);
+        }
+    }
+
+    fn journal_refusal(&self, meta: UnitMeta, reason: Reason) {
+        let unit = crate::store::Unit {
+            meta,
+            transaction: self.new_transaction(),
+            step: crate::store::Step::Note,
+            touches: Vec::new(),
+            decide: Box::new(move |_, _| -> Result<Decision, CorruptAggregate> {
+                Ok(Decision::new(Outcome::Declined(reason)))
+            }),
+        };
+        let store = std::sync::Arc::clone(&self.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.commit(unit).await {
+                tracing::warn!(%error, "a refusal could not be journalled");
+            }
+        });
+    }
+
+    /// What an earlier call of the same request was answered, if there was one.
+    ///
+    /// # Errors
+    /// `RequestIdMisused` when the id was used for another payload; a store that
+    /// cannot be read.
+    pub fn answered_before(
+        &self,
+        call: &Call,
+        request: RequestId,
+        fingerprint: &[u8; 32],
+    ) -> Result<Option<Committed>, Refusal> {
+        let found = self.store.find(&call.caller.participant.id, request)?;
+        match found {
+            Some(committed) if committed.entry.fingerprint == fingerprint => Ok(Some(committed)),
+            Some(_) => Err(crate::store::StoreError::RequestIdMisused.into()),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_summed_after_the_first_few_a_minute() {
+        let audit = Audit::default();
+        let most = limits::REFUSALS_JOURNALLED_PER_MINUTE;
+        for _ in 0..most {
+            assert_eq!(audit.note("p", "t", 0), Fate::Journal { summed_before: 0 });
+        }
+        for _ in 0..1_000 {
+            assert_eq!(audit.note("p", "t", 59_999), Fate::Sum);
+        }
+        assert_eq!(audit.note("p", "other", 59_999), Fate::Journal { summed_before: 0 });
+        assert_eq!(audit.note("p", "t", 60_000), Fate::Journal { summed_before: 1_000 });
+    }
+}

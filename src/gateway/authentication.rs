@@ -1,0 +1,374 @@
+//! From a credential to a holder session: chip relay, e-card code, document.
+
+use std::sync::Arc;
+
+use super::{
+    Call, CodeHome, Gateway, Header, PeerError, Refusal,
+    ask::Ask,
+    cards::{home_unavailable, origin, peer_refusal},
+    ports::HolderConfirmed,
+    who::home_of,
+};
+use crate::{
+    crypto::{ChipChallenge, SuiteError},
+    identity::{CardIdentifier, DocumentKind, DocumentNumber, HolderName},
+    limits,
+    model::{
+        AggregateKey, Reason, Token16,
+        record::{CardFile, ChipSession, CodeUse, DocumentFile, HolderFile},
+    },
+    scenes::card::{
+        self, ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, NewSession, Vouched, Who,
+    },
+    store::Committed,
+    trust::{EcardCode, SignedCode},
+};
+
+/// First call of a chip relay.
+#[derive(Debug, Clone)]
+pub struct ChipAsk {
+    pub card: CardIdentifier,
+    pub challenge: ChipChallenge,
+}
+
+/// A document at a staffed counter.
+#[derive(Debug, Clone)]
+pub struct DocumentAsk {
+    pub kind: DocumentKind,
+    pub number: DocumentNumber,
+    pub name: HolderName,
+}
+
+impl Gateway {
+    /// First call of the chip relay. The home region's key service answers the
+    /// reader's challenge; a foreign card's does so through its gateway.
+    ///
+    /// # Errors
+    /// `ChipNotGenuine` when the cryptogram is wrong; the home region away.
+    pub async fn begin_chip(&self, call: &Call, header: Header, chip: ChipAsk) -> Result<Committed, Refusal> {
+        self.authorise(call, &header)?;
+        self.not_denied(&chip.card).map_err(Refusal::forbidden)?;
+        let ask = self.ask(call, &header);
+        if self.is_ours(&chip.card) {
+            return self.begin_chip_at_home(&ask, chip).await;
+        }
+        let peers = self.peers().ok_or_else(home_unavailable)?;
+        let begun = peers
+            .begin_chip(home_of(&chip.card), origin(&ask, call), chip.challenge, chip.card)
+            .await
+            .map_err(peer_refusal)?;
+        let begin = ChipBegin {
+            home_session: Some(begun.session),
+            internal_authenticator: begun.internal_authenticator,
+            external_authenticator: begun.external_authenticator,
+            ..self.chip_begin(&ask)
+        };
+        let who = self.foreign_card(chip.card, ask.participant())?;
+        self.commit_chip_begin(&ask, who, begin).await
+    }
+
+    /// The home region's side, for our own terminal or a peer's.
+    pub(super) async fn begin_chip_at_home(&self, ask: &Ask, chip: ChipAsk) -> Result<Committed, Refusal> {
+        let who = self.known_card(chip.card, ask.participant())?.who;
+        let answer = self
+            .suite
+            .answer_chip(&*self.vault, chip.card.as_bytes(), &chip.challenge)
+            .map_err(suite_refusal)?;
+        let begin = ChipBegin {
+            internal_authenticator: answer.internal_authenticator,
+            external_authenticator: answer.external_authenticator,
+            ..self.chip_begin(ask)
+        };
+        self.commit_chip_begin(ask, who, begin).await
+    }
+
+    fn chip_begin(&self, ask: &Ask) -> ChipBegin {
+        ChipBegin {
+            token: Token16::random(&*self.rng),
+            member: ask.member,
+            participant: ask.participant().clone(),
+            terminal: ask.terminal().clone(),
+            life_ms: self.live().policy.chip_session_ms(),
+            internal_authenticator: [0; 16],
+            external_authenticator: [0; 16],
+            home_session: None,
+        }
+    }
+
+    async fn commit_chip_begin(&self, ask: &Ask, who: Who, begin: ChipBegin) -> Result<Committed, Refusal> {
+        let mut touches = vec![AggregateKey::of::<ChipSession>(begin.token.as_bytes())];
+        if begin.home_session.is_none() {
+            touches.push(AggregateKey::of::<CardFile>(who.card.as_bytes()));
+        }
+        self.commit(ask, touches, move |view, now| card::begin_chip(view, &who, &begin, now)).await
+    }
+
+    /// Second call of the chip relay: the holder's data against the register.
+    ///
+    /// # Errors
+    /// `SessionUnknown` and its like; the home region away.
+    pub async fn finish_chip(
+        &self,
+        call: &Call,
+        header: Header,
+        session: Token16,
+        data: HolderData,
+    ) -> Result<Committed, Refusal> {
+        self.authorise(call, &header)?;
+        let ask = self.ask(call, &header);
+        let begun = self.live_chip_session(&ask, session)?;
+        let card = card_of(&begun.card)?;
+        let finish = self.chip_finish(&ask, session, true);
+        if begun.home_session.is_empty() {
+            return self.finish_chip_at_home(&ask, card, finish, data).await;
+        }
+        let home_session = Token16::from_slice(&begun.home_session).map_err(|_| Refusal::internal())?;
+        let peers = self.peers().ok_or_else(home_unavailable)?;
+        let vouched = peers.finish_chip(home_of(&card), origin(&ask, call), home_session, data).await;
+        let (who, vouched) = self.vouched(&ask, card, vouched)?;
+        let touches = vec![AggregateKey::of::<ChipSession>(session.as_bytes())];
+        self.commit(&ask, touches, move |view, now| {
+            card::finish_foreign_chip(view, &who, &finish, vouched, now)
+        })
+        .await
+    }
+
+    pub(super) async fn finish_chip_at_home(
+        &self,
+        ask: &Ask,
+        card: CardIdentifier,
+        finish: ChipFinish,
+        data: HolderData,
+    ) -> Result<Committed, Refusal> {
+        let known = self.known_card(card, ask.participant())?;
+        let touches = vec![
+            AggregateKey::of::<ChipSession>(finish.chip_session.as_bytes()),
+            AggregateKey::of::<CardFile>(card.as_bytes()),
+            AggregateKey::of::<HolderFile>(&known.holder),
+        ];
+        self.commit(ask, touches, move |view, now| {
+            card::finish_chip(view, &known.who, &known.holder, &finish, &data, now)
+        })
+        .await
+    }
+
+    /// The chip session, if it is this asker's and may still be used.
+    pub(super) fn live_chip_session(&self, ask: &Ask, session: Token16) -> Result<ChipSession, Refusal> {
+        let unknown = || Refusal::forbidden(Reason::SessionUnknown);
+        let begun: ChipSession = self.peek(session.as_bytes())?.ok_or_else(unknown)?;
+        if begun.participant != ask.participant().as_str() || begun.terminal != ask.terminal().as_str() {
+            return Err(unknown());
+        }
+        if begun.used {
+            return Err(Refusal::forbidden(Reason::SessionUsed));
+        }
+        if begun.expires_at_ms <= self.now_ms() {
+            return Err(Refusal::forbidden(Reason::SessionExpired));
+        }
+        Ok(begun)
+    }
+
+    pub(super) fn chip_finish(&self, ask: &Ask, session: Token16, is_ours: bool) -> ChipFinish {
+        ChipFinish {
+            chip_session: session,
+            member: ask.member,
+            participant: ask.participant().clone(),
+            terminal: ask.terminal().clone(),
+            session: is_ours.then(|| self.new_session(ask)),
+            granted: ask.granted.clone(),
+        }
+    }
+
+    fn new_session(&self, ask: &Ask) -> NewSession {
+        NewSession {
+            token: Token16::random(&*self.rng),
+            participant: ask.participant().clone(),
+            terminal: ask.terminal().clone(),
+            life_ms: self.live().policy.holder_session_ms(),
+        }
+    }
+
+    /// An e-card code scanned at one of our terminals.
+    ///
+    /// # Errors
+    /// A code that is malformed, wrongly signed, out of its minute or used.
+    pub async fn present_code(&self, call: &Call, header: Header, text: &str) -> Result<Committed, Refusal> {
+        self.authorise(call, &header)?;
+        let signed = SignedCode::parse(text).map_err(|_| Refusal::forbidden(Reason::CodeMalformed))?;
+        let code = self.verified_code(signed.clone()).await?;
+        let card = card_of(&code.card)?;
+        self.not_denied(&card).map_err(Refusal::forbidden)?;
+        if self.peek::<CodeUse>(&code.nonce)?.is_some() {
+            return Err(Refusal::forbidden(Reason::CodeUsed));
+        }
+        let ask = self.ask(call, &header);
+        let presented = self.code_presented(&ask, &code, true);
+        if code.issuer == self.province {
+            return self.present_code_at_home(&ask, card, presented).await;
+        }
+        let vouched = self.settle_at_home(&ask, call, &code, &signed).await;
+        let (who, vouched) = self.vouched(&ask, card, vouched)?;
+        let touches = vec![AggregateKey::of::<CodeUse>(&code.nonce)];
+        self.commit(&ask, touches, move |view, now| {
+            card::present_foreign_code(view, &who, &presented, vouched, now)
+        })
+        .await
+    }
+
+    /// Verifies a code against the trust list, off the reactor.
+    pub(super) async fn verified_code(&self, signed: SignedCode) -> Result<EcardCode, Refusal> {
+        let (live, now) = (self.live(), self.now_ms());
+        let verified = self.pool.run(move || signed.verify(&live.trust, now)).await?;
+        verified.map_err(|refused| Refusal::forbidden(refused.reason()))
+    }
+
+    /// Asks the code's home region, as the policy says. The stand-in where it is
+    /// away: the trust list signed for the code and no deny list names the card.
+    async fn settle_at_home(
+        &self,
+        ask: &Ask,
+        call: &Call,
+        code: &EcardCode,
+        signed: &SignedCode,
+    ) -> Result<HolderConfirmed, PeerError> {
+        let policy = self.live().policy.code_home;
+        let stand_in = || self.stand_in(ask, code);
+        if policy == CodeHome::Never {
+            return stand_in();
+        }
+        let Some(peers) = self.peers() else {
+            return Err(PeerError::Unknown(code.issuer));
+        };
+        match peers.settle_code(code.issuer, origin(ask, call), signed.bytes().to_vec()).await {
+            Err(PeerError::Unreachable(_)) if policy == CodeHome::Ask => stand_in(),
+            settled => settled,
+        }
+    }
+
+    fn stand_in(&self, ask: &Ask, code: &EcardCode) -> Result<HolderConfirmed, PeerError> {
+        let card =
+            CardIdentifier::from_bytes(code.card).map_err(|_| PeerError::Refused(Reason::CodeMalformed))?;
+        let who = self
+            .foreign_card(card, ask.participant())
+            .map_err(|refusal| PeerError::Unreachable(refusal.reason.code().into()))?;
+        Ok(HolderConfirmed {
+            card,
+            pairwise: who.pairwise,
+            state: 1,
+            attributes: std::collections::BTreeMap::new(),
+        })
+    }
+
+    pub(super) async fn present_code_at_home(
+        &self,
+        ask: &Ask,
+        card: CardIdentifier,
+        presented: CodePresented,
+    ) -> Result<Committed, Refusal> {
+        let known = self.known_card(card, ask.participant())?;
+        let touches = vec![
+            AggregateKey::of::<CodeUse>(&presented.nonce),
+            AggregateKey::of::<CardFile>(card.as_bytes()),
+            AggregateKey::of::<HolderFile>(&known.holder),
+        ];
+        self.commit(ask, touches, move |view, now| {
+            card::present_code(view, &known.who, &known.holder, &presented, now)
+        })
+        .await
+    }
+
+    pub(super) fn code_presented(&self, ask: &Ask, code: &EcardCode, is_ours: bool) -> CodePresented {
+        CodePresented {
+            nonce: code.nonce,
+            expires_at_ms: code.issued_at_ms + limits::CODE_LIFE_MS + limits::CODE_SKEW_MS,
+            transaction: ask.transaction,
+            session: is_ours.then(|| self.new_session(ask)),
+            granted: ask.granted.clone(),
+        }
+    }
+
+    /// What a home region said, as a decision can use it: a decline is kept in our
+    /// journal, anything else that is no vouching refuses the call.
+    fn vouched(
+        &self,
+        ask: &Ask,
+        card: CardIdentifier,
+        said: Result<HolderConfirmed, PeerError>,
+    ) -> Result<(Who, Result<Vouched, Reason>), Refusal> {
+        let mut who = self.foreign_card(card, ask.participant())?;
+        match said {
+            Ok(confirmed) if confirmed.card != card => Err(Refusal::forbidden(Reason::PeerNotTrusted)),
+            Ok(confirmed) => {
+                who.pairwise = confirmed.pairwise;
+                let vouched = Vouched { attributes: confirmed.attributes, state: confirmed.state.into() };
+                Ok((who, Ok(vouched)))
+            }
+            Err(PeerError::Declined(reason)) => Ok((who, Err(reason))),
+            Err(error) => Err(peer_refusal(error)),
+        }
+    }
+
+    /// An identity document at a staffed counter, of a holder of our region.
+    ///
+    /// # Errors
+    /// `DocumentUnknown` when nobody is registered under it here.
+    pub async fn present_document(
+        &self,
+        call: &Call,
+        header: Header,
+        document: DocumentAsk,
+    ) -> Result<Committed, Refusal> {
+        self.authorise(call, &header)?;
+        let unknown = || Refusal::not_found(Reason::DocumentUnknown);
+        let id = self.document_hash(document.kind.code(), document.number.reveal())?;
+        let holder = self.peek::<DocumentFile>(&id)?.ok_or_else(unknown)?.holder;
+        let person: HolderFile = self.peek(&holder)?.ok_or_else(unknown)?;
+        let card = card_of(&person.card)?;
+        self.not_denied(&card).map_err(Refusal::forbidden)?;
+        let ask = self.ask(call, &header);
+        let known = self.known_card(card, ask.participant())?;
+        let presented = DocumentPresented {
+            document: id,
+            name: document.name,
+            session: self.new_session(&ask),
+            granted: ask.granted.clone(),
+        };
+        let touches = vec![
+            AggregateKey::of::<DocumentFile>(&id),
+            AggregateKey::of::<HolderFile>(&holder),
+            AggregateKey::of::<CardFile>(card.as_bytes()),
+        ];
+        self.commit(&ask, touches, move |view, now| {
+            card::present_document(view, &known.who, &holder, &presented, now)
+        })
+        .await
+    }
+
+    /// The keyed hash under which a document finds its holder.
+    pub(super) fn document_hash(&self, kind: &str, number: &str) -> Result<[u8; 16], Refusal> {
+        self.keyed_hash(&card::document_id(kind, number))
+    }
+
+    /// For tests and the composer: the vault the gateway signs with.
+    pub fn vault(&self) -> &Arc<dyn crate::crypto::KeyVault> {
+        &self.vault
+    }
+}
+
+pub(super) fn card_of(bytes: &[u8]) -> Result<CardIdentifier, Refusal> {
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .and_then(|bytes| CardIdentifier::from_bytes(bytes).ok())
+        .ok_or_else(Refusal::internal)
+}
+
+pub(super) fn suite_refusal(error: SuiteError) -> Refusal {
+    match error {
+        SuiteError::ChipNotGenuine => Refusal::forbidden(Reason::ChipNotGenuine),
+        SuiteError::MacWrong => Refusal::forbidden(Reason::MacWrong),
+        SuiteError::Vault(error) => {
+            tracing::error!(%error, "the card suite's keys cannot be used");
+            Refusal::internal()
+        }
+    }
+}

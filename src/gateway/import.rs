@@ -1,0 +1,144 @@
+//! Taking the issuer's cards into the register: JSON lines, each checked whole.
+
+use std::collections::BTreeMap;
+
+use super::{Gateway, Refusal, Violation};
+use crate::{
+    identity::{CardIdentifier, CardNumber, CardState, SocialSecurityNumber},
+    model::{
+        AggregateKey, HolderId, Scene, Status,
+        record::{CardFile, DocumentFile, HolderFile},
+    },
+    scenes::card::{self, NewCard},
+};
+
+/// One card as the issuer hands it over; field names are stable.
+#[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardLine {
+    /// AAZ501, 32 hexadecimal digits.
+    pub card_identifier: String,
+    /// AAZ500.
+    pub card_number: String,
+    /// AAZ502 digit.
+    pub state: u8,
+    #[serde(default)]
+    pub state_expires_at_ms: i64,
+    /// HolderId, 32 hexadecimal digits.
+    pub holder: String,
+    /// AAC002; also the resident identity card's number, document kind 01.
+    pub social_security_number: String,
+    /// AAC003.
+    pub name: String,
+    /// AAC004.
+    pub sex: String,
+    /// AAC005.
+    pub ethnicity: String,
+    /// AAC006, yyyymmdd.
+    pub born: u32,
+    /// Last good day, yyyymmdd.
+    pub valid_until: u32,
+    /// AAB301.
+    pub region: u32,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImportReport {
+    pub taken: u64,
+    /// Cards that were there already and were left as they are.
+    pub known: u64,
+    /// Wrong lines by number, from 1, with everything wrong in them.
+    pub wrong: BTreeMap<usize, Vec<Violation>>,
+}
+
+impl Gateway {
+    /// Imports cards, one JSON object a line. Wrong lines are reported and leave
+    /// the others alone; running it twice changes nothing.
+    ///
+    /// # Errors
+    /// When the journal cannot take an entry; what was taken before stands.
+    pub async fn import_cards(&self, lines: &str) -> Result<ImportReport, Refusal> {
+        let mut report = ImportReport::default();
+        for (at, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let new = match serde_json::from_str::<CardLine>(line) {
+                Ok(line) => self.new_card(&line)?,
+                Err(error) => Err(vec![Violation::new(
+                    "line",
+                    "不是有效的 JSON 行",
+                    format!("is not a card line: {error}"),
+                )]),
+            };
+            match new {
+                Err(violations) => {
+                    report.wrong.insert(at + 1, violations);
+                }
+                Ok(new) => {
+                    let counter =
+                        if self.import_card(new).await? { &mut report.taken } else { &mut report.known };
+                    *counter += 1;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    async fn import_card(&self, new: NewCard) -> Result<bool, Refusal> {
+        let touches = vec![
+            AggregateKey::of::<CardFile>(new.card.as_bytes()),
+            AggregateKey::of::<HolderFile>(new.holder.as_bytes()),
+            AggregateKey::of::<DocumentFile>(&new.document),
+        ];
+        let committed = self
+            .note(self.own_meta(Scene::Operations, "ImportCard"), touches, move |view, _| {
+                card::issue(view, &new)
+            })
+            .await?;
+        Ok(committed.entry.status == Status::Completed.number())
+    }
+
+    fn new_card(&self, line: &CardLine) -> Result<Result<NewCard, Vec<Violation>>, Refusal> {
+        let mut wrong = Vec::new();
+        let mut note = |field: &str, zh: &str, en: &str| wrong.push(Violation::new(field, zh, en));
+        let card: Option<CardIdentifier> = line.card_identifier.parse().ok();
+        if card.is_none() {
+            note("card_identifier", "须为 32 位十六进制 AAZ501", "must be AAZ501, 32 hexadecimal digits");
+        } else if card.is_some_and(|card| !self.is_ours(&card)) {
+            note("card_identifier", "不是本地区发行的卡", "was not issued in this region");
+        }
+        if CardNumber::parse(&line.card_number).is_err() {
+            note("card_number", "须为 9 位 AAZ500", "must be the nine characters of AAZ500");
+        }
+        let state = CardState::from_digit(line.state.into());
+        if state.is_none() {
+            note("state", "须为 AAZ502 的 0、1、2、3、4、9", "must be 0, 1, 2, 3, 4 or 9 of AAZ502");
+        }
+        let holder: Option<HolderId> = line.holder.parse().ok();
+        if holder.is_none() {
+            note("holder", "须为 32 位十六进制", "must be 32 hexadecimal digits");
+        }
+        if line.social_security_number.parse::<SocialSecurityNumber>().is_err() {
+            note("social_security_number", "须通过 AAC002 校验", "must pass the checks of AAC002");
+        }
+        let (Some(card), Some(state), Some(holder), true) = (card, state, holder, wrong.is_empty()) else {
+            return Ok(Err(wrong));
+        };
+        Ok(Ok(NewCard {
+            card,
+            holder,
+            state,
+            state_expires_at_ms: (line.state_expires_at_ms > 0).then_some(line.state_expires_at_ms),
+            valid_until: line.valid_until,
+            document: self.document_hash("01", &line.social_security_number)?,
+            person: HolderFile {
+                social_security_number: line.social_security_number.clone(),
+                name: line.name.clone(),
+                sex: line.sex.clone(),
+                ethnicity: line.ethnicity.clone(),
+                born: line.born,
+                card_number: line.card_number.clone(),
+                card: card.as_bytes().to_vec(),
+            },
+        }))
+    }
+}

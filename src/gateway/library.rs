@@ -1,0 +1,236 @@
+//! Acts at a library: intent in the journal, the call, the result in the journal.
+//! A call without an answer stays pending and becomes a task.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{Call, Gateway, Header, Refusal, ask::Ask};
+use crate::{
+    limits,
+    model::{
+        AggregateKey, Assurance, Fen, Reason, Token16, TransactionId,
+        record::{CardFile, HolderSession},
+    },
+    scenes::{
+        card::{self, SessionAsk},
+        library::{self, Before, LibraryAct, LibraryOrder, LibraryPort, PortError, Who},
+    },
+    store::{Committed, Step},
+};
+
+/// The libraries that are connected, by code.
+pub type Libraries = HashMap<String, Arc<dyn LibraryPort>>;
+
+/// An act as a counter sends it; fields an act has no use for are empty.
+#[derive(Debug, Clone)]
+pub struct LibraryAsk {
+    pub act: LibraryAct,
+    /// Code of the library; `None` means the terminal's own.
+    pub library: Option<String>,
+    pub item: String,
+    pub pickup_location: String,
+    pub amount: Fen,
+    pub fee: String,
+}
+
+impl Gateway {
+    /// Carries out an act at a library.
+    ///
+    /// # Errors
+    /// A session that may not be used, a library that is not connected. What the
+    /// library declines is an answer.
+    pub async fn library(&self, call: &Call, header: Header, act: LibraryAsk) -> Result<Committed, Refusal> {
+        self.authorise(call, &header)?;
+        let ask = self.ask(call, &header);
+        let code =
+            act.library.clone().or_else(|| call.caller.participant.library.clone()).unwrap_or_default();
+        let (who, patron) = self.library_holder(&ask, &header, &act, &code)?;
+        let order = LibraryOrder {
+            transaction: ask.transaction,
+            library: Arc::from(code.as_str()),
+            act: act.act,
+            patron,
+            item: act.item,
+            pickup_location: act.pickup_location,
+            amount: act.amount,
+            fee: act.fee,
+            trace_id: call.trace_id,
+        };
+        let port = self.library_port(&code)?;
+        if act.act.is_read() {
+            return self.library_read(call, &ask, &header, who, order, port).await;
+        }
+        self.library_change(call, &ask, who, order, port).await
+    }
+
+    fn library_port(&self, code: &str) -> Result<Arc<dyn LibraryPort>, Refusal> {
+        self.libraries.get(code).cloned().ok_or_else(|| Refusal::not_found(Reason::LibraryUnknown))
+    }
+
+    /// The holder of the session, as this library knows them. A return names
+    /// nobody.
+    fn library_holder(
+        &self,
+        ask: &Ask,
+        header: &Header,
+        act: &LibraryAsk,
+        code: &str,
+    ) -> Result<(Who, String), Refusal> {
+        let live = self.live();
+        let library =
+            live.libraries.library(code).ok_or_else(|| Refusal::not_found(Reason::LibraryUnknown))?;
+        if !act.act.needs_holder() {
+            return Ok((Who::nobody(ask.transaction), String::new()));
+        }
+        let minimum = library.minimum_assurance.max(live.policy.minimum_assurance(ask.meta.scene));
+        let (holder, assurance) = self.holder(ask, header.session, minimum)?;
+        let patron =
+            library.patron_of(&holder.pairwise).ok_or_else(|| Refusal::forbidden(Reason::PatronUnknown))?;
+        let who =
+            Who { subject: holder.subject, pairwise: Some(holder.pairwise), assurance: Some(assurance) };
+        Ok((who, patron))
+    }
+
+    /// The holder a session stands for, with a card that may be used now.
+    pub(super) fn holder(
+        &self,
+        ask: &Ask,
+        session: Option<Token16>,
+        minimum: Assurance,
+    ) -> Result<(card::Who, Assurance), Refusal> {
+        let token = session.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
+        let session: Option<HolderSession> = self.peek(token.as_bytes())?;
+        let asks = SessionAsk { participant: ask.participant(), terminal: ask.terminal(), minimum };
+        let now = self.now_ms();
+        let (who, assurance) = card::live_session(session.as_ref(), asks, now).map_err(Refusal::forbidden)?;
+        self.not_denied(&who.card).map_err(Refusal::forbidden)?;
+        if self.is_ours(&who.card) {
+            let file: CardFile =
+                self.peek(who.card.as_bytes())?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
+            card::standing_of(&file).usable(now).map_err(Refusal::forbidden)?;
+        }
+        Ok((who, assurance))
+    }
+
+    /// A read changes nothing outside, so it needs no intent: ask, then journal
+    /// who read what.
+    async fn library_read(
+        &self,
+        call: &Call,
+        ask: &Ask,
+        header: &Header,
+        who: Who,
+        order: LibraryOrder,
+        port: Arc<dyn LibraryPort>,
+    ) -> Result<Committed, Refusal> {
+        let answer = match port.call(order.clone(), within(call)).await {
+            Ok(answer) => Ok(answer),
+            Err(PortError::Declined(declined)) => Err(declined),
+            Err(PortError::NotSent(_) | PortError::Unknown(_)) => return Err(backend_unavailable()),
+        };
+        let ended = (order.act == LibraryAct::EndSession).then_some(header.session).flatten();
+        let mut touches = Vec::new();
+        if let Some(token) = ended {
+            touches.push(AggregateKey::of::<HolderSession>(token.as_bytes()));
+        }
+        self.commit(ask, touches, move |view, _| {
+            let mut decision = library::read(&who, &order, answer.as_ref());
+            if let Some(token) = ended
+                && let Some(mut session) = view.get::<HolderSession>(token.as_bytes())?
+            {
+                session.ended = true;
+                decision.writes.push(crate::model::Write::put(token.as_bytes(), &session));
+            }
+            Ok(decision)
+        })
+        .await
+    }
+
+    async fn library_change(
+        &self,
+        call: &Call,
+        ask: &Ask,
+        who: Who,
+        order: LibraryOrder,
+        port: Arc<dyn LibraryPort>,
+    ) -> Result<Committed, Refusal> {
+        let before = match port.observe(order.clone(), within(call)).await {
+            Ok(before) => before,
+            // The library could not be looked at: it will hardly take the order
+            // either, and nothing has happened yet. A repeat that was answered
+            // before is answered again from the journal.
+            Err(PortError::NotSent(_) | PortError::Unknown(_)) => return Err(backend_unavailable()),
+            Err(PortError::Declined(declined)) => {
+                return self
+                    .commit(ask, Vec::new(), move |_, _| Ok(library::read(&who, &order, Err(&declined))))
+                    .await;
+            }
+        };
+        let intent = self.commit_intent(ask, who.clone(), order.clone(), before).await?;
+        if intent.replayed {
+            return Ok(intent);
+        }
+        let answer = port.call(order.clone(), within(call)).await;
+        self.commit_answer(ask, who, ask.transaction, answer, intent).await
+    }
+
+    async fn commit_intent(
+        &self,
+        ask: &Ask,
+        who: Who,
+        order: LibraryOrder,
+        before: Before,
+    ) -> Result<Committed, Refusal> {
+        let policy = self.live().libraries.inquiry.clone();
+        self.commit(ask, vec![library::case_key(ask.transaction)], move |_, now| {
+            Ok(library::intent(&who, &order, &before, now, &policy))
+        })
+        .await
+    }
+
+    /// Journals what came of a call; an unknown outcome leaves the intent and its
+    /// task as they are.
+    pub(super) async fn commit_answer(
+        &self,
+        ask: &Ask,
+        who: Who,
+        transaction: TransactionId,
+        answer: Result<library::LibraryAnswer, PortError>,
+        intent: Committed,
+    ) -> Result<Committed, Refusal> {
+        let next = Ask { step: Step::Next, ..ask.clone() };
+        let touches = vec![library::case_key(transaction)];
+        match answer {
+            Err(PortError::Unknown(unknown)) => {
+                tracing::warn!(%transaction, %unknown, "a library did not answer; the outcome is inquired about");
+                Ok(intent)
+            }
+            Err(PortError::NotSent(not_sent)) => {
+                tracing::warn!(%transaction, %not_sent, "nothing reached the library");
+                self.commit(&next, touches, move |view, now| library::not_sent(view, &who, transaction, now))
+                    .await
+            }
+            Ok(answer) => {
+                self.commit(&next, touches, move |view, now| {
+                    library::result(view, &who, transaction, Ok(&answer), now)
+                })
+                .await
+            }
+            Err(PortError::Declined(declined)) => {
+                self.commit(&next, touches, move |view, now| {
+                    library::result(view, &who, transaction, Err(&declined), now)
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// What is left of the caller's deadline, with a little kept for the commit.
+fn within(call: &Call) -> Duration {
+    let left = call.deadline.saturating_duration_since(tokio::time::Instant::now().into_std());
+    left.saturating_sub(limits::COMMIT_RESERVE)
+}
+
+fn backend_unavailable() -> Refusal {
+    Refusal::later(super::RefusalKind::Unavailable, Reason::BackendUnavailable, Duration::from_secs(1))
+}

@@ -1,0 +1,129 @@
+//! Every method of the contract with its scene, rank and who may call it. One
+//! table: shedding, permission, metrics and documents share it.
+
+use crate::model::{Rank, Scene};
+
+/// What a participant is to the region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Gates, counters, kiosks.
+    Terminal,
+    /// The backend of the e-card app: may ask for codes.
+    Ecard,
+    /// The region's own service desk.
+    Operator,
+}
+
+/// A method of the contract.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Full gRPC path.
+    pub path: &'static str,
+    /// Short name, for the journal and metrics.
+    pub name: &'static str,
+    pub scene: Scene,
+    pub rank: Rank,
+    /// Roles that may call it; empty means every role.
+    pub roles: &'static [Role],
+    pub streaming: bool,
+}
+
+macro_rules! methods {
+    ($($ident:ident $path:literal $scene:ident $rank:ident [$($role:ident),*] $streaming:literal;)*) => {
+        $(
+            #[doc = concat!("`", $path, "`")]
+            pub static $ident: Method = Method {
+                path: $path,
+                name: method_name($path),
+                scene: Scene::$scene,
+                rank: Rank::$rank,
+                roles: &[$(Role::$role),*],
+                streaming: $streaming,
+            };
+        )*
+
+        /// Every method there is.
+        pub static ALL: &[&Method] = &[$(&$ident),*];
+    };
+}
+
+/// The part after the last slash.
+const fn method_name(path: &'static str) -> &'static str {
+    let bytes = path.as_bytes();
+    let mut start = bytes.len();
+    while start > 0 && bytes[start - 1] != b'/' {
+        start -= 1;
+    }
+    let (_, name) = path.split_at(start);
+    name
+}
+
+methods! {
+    TAP "/onecard.transit.v1.TransitService/Tap" Transit Critical [Terminal] false;
+    TAP_STREAM "/onecard.transit.v1.TransitService/TapStream" Transit Critical [Terminal] true;
+    UPLOAD_TAPS "/onecard.transit.v1.TransitService/UploadTaps" Transit Normal [Terminal] false;
+    LIST_JOURNEYS "/onecard.transit.v1.TransitService/ListJourneys" Transit Background [Terminal, Operator] false;
+
+    CHECKOUT "/onecard.library.v1.LibraryService/Checkout" Library Normal [Terminal] false;
+    CHECKIN "/onecard.library.v1.LibraryService/Checkin" Library Normal [Terminal] false;
+    RENEW "/onecard.library.v1.LibraryService/Renew" Library Normal [Terminal] false;
+    PLACE_HOLD "/onecard.library.v1.LibraryService/PlaceHold" Library Normal [Terminal] false;
+    CANCEL_HOLD "/onecard.library.v1.LibraryService/CancelHold" Library Normal [Terminal] false;
+    PAY_FEE "/onecard.library.v1.LibraryService/PayFee" Library High [Terminal] false;
+    GET_PATRON "/onecard.library.v1.LibraryService/GetPatron" Library Normal [Terminal] false;
+    END_SESSION "/onecard.library.v1.LibraryService/EndSession" Library Normal [Terminal] false;
+
+    BEGIN_CHIP "/onecard.auth.v1.AuthenticationService/BeginChip" Authentication High [Terminal] false;
+    FINISH_CHIP "/onecard.auth.v1.AuthenticationService/FinishChip" Authentication High [Terminal] false;
+    PRESENT_CODE "/onecard.auth.v1.AuthenticationService/PresentCode" Authentication High [Terminal] false;
+    PRESENT_DOCUMENT "/onecard.auth.v1.AuthenticationService/PresentDocument" Authentication High [Terminal] false;
+
+    REPORT_LOSS "/onecard.card.v1.CardService/ReportLoss" Card Critical [Terminal, Ecard, Operator] false;
+    LIFT_LOSS "/onecard.card.v1.CardService/LiftLoss" Card High [Terminal, Ecard, Operator] false;
+    GET_CARD_STATE "/onecard.card.v1.CardService/GetCardState" Card Normal [Terminal, Ecard, Operator] false;
+    ISSUE_CODE "/onecard.card.v1.CardService/IssueCode" Card High [Ecard] false;
+
+    GET_TRANSACTION "/onecard.transaction.v1.TransactionService/GetTransaction" Transaction High [] false;
+}
+
+/// What a peer region's messages count as; not part of the terminals' contract.
+pub static PEER: Method = Method {
+    path: "/onecard.federation.v1.PeerService/Exchange",
+    name: "Exchange",
+    scene: Scene::Federation,
+    rank: Rank::Critical,
+    roles: &[],
+    streaming: false,
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_contract_has_its_line() {
+        let contract = prost_types::FileDescriptorSet::decode(crate::proto::DESCRIPTORS).expect("contract");
+        let mut in_contract = BTreeSet::new();
+        for file in &contract.file {
+            for service in &file.service {
+                for method in &service.method {
+                    in_contract.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                }
+            }
+        }
+        in_contract.remove(PEER.path);
+        let in_table: BTreeSet<_> = ALL.iter().map(|method| method.path.to_owned()).collect();
+        assert_eq!(in_table, in_contract);
+    }
+
+    #[test]
+    fn names_are_the_last_part() {
+        assert_eq!(TAP.name, "Tap");
+        assert_eq!(GET_TRANSACTION.name, "GetTransaction");
+    }
+}

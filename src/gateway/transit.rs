@@ -1,0 +1,186 @@
+//! Taps: the card's MAC, the deny list, then the fare rules in one commit.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+
+use super::{Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of};
+use crate::{
+    crypto::TapRecord,
+    identity::CardIdentifier,
+    model::{
+        Assurance, Decision, Detail, Millis, Outcome, Purpose, Reason, Scene, Status,
+        record::{ChargeDetail, OpenRide, TapDetail, TransitFile},
+    },
+    scenes::transit::{self, TapRequest},
+    store::Committed,
+};
+
+pub use crate::scenes::transit::TapKind as TapSide;
+
+/// A tap as a gate sends it.
+#[derive(Clone)]
+pub struct TapAsk {
+    pub side: TapSide,
+    pub station: String,
+    pub line: String,
+    pub tapped_at_ms: Millis,
+    pub card: CardIdentifier,
+    pub counter: u32,
+    pub mac: [u8; 8],
+    /// From an upload of taps taken while the line was down.
+    pub offline: bool,
+}
+
+/// Whose journeys are asked for.
+#[derive(Debug, Clone)]
+pub struct JourneysAsk {
+    pub card: CardIdentifier,
+    pub purpose: Purpose,
+    pub most: usize,
+}
+
+/// A card's journeys at one operator.
+#[derive(Debug, Clone, Default)]
+pub struct Journeys {
+    /// Transaction and charge, newest first.
+    pub done: Vec<(Vec<u8>, ChargeDetail)>,
+    pub open: Option<OpenRide>,
+}
+
+impl Gateway {
+    /// Decides a tap.
+    ///
+    /// # Errors
+    /// `MacWrong` and its like; nothing is journalled for those but a summed line.
+    pub async fn tap(&self, call: &Call, header: Header, tap: TapAsk) -> Result<Committed, Refusal> {
+        self.live.load().policy.accepts(call.method.scene, header.purpose).map_err(Refusal::forbidden)?;
+        self.check_tap_mac(&tap)?;
+        let ask = self.ask(call, &header);
+        let card_is_ours = self.is_ours(&tap.card);
+        let who = if card_is_ours {
+            self.known_card(tap.card, ask.participant())?.who
+        } else {
+            self.foreign_card(tap.card, ask.participant())?
+        };
+        // A ride taken offline before the loss was known is judged at commitment by
+        // the operator's own rules; on line the list is the last word.
+        let denied =
+            self.deny.state(tap.card.as_bytes(), self.now_ms()).map(|denied| reason_of(denied.card_state));
+        let request = TapRequest {
+            transaction: ask.transaction,
+            card: *tap.card.as_bytes(),
+            card_province: super::who::home_of(&tap.card),
+            card_is_ours,
+            subject: who.subject,
+            pairwise: who.pairwise,
+            operator: ask.participant().clone(),
+            kind: tap.side,
+            station: tap.station,
+            line: tap.line,
+            tapped_at_ms: tap.tapped_at_ms,
+            counter: tap.counter,
+            offline: tap.offline,
+        };
+        let touches = transit::touches(&request);
+        let live = self.live();
+        self.commit(&ask, touches, move |view, now| match denied {
+            Some(reason) if !request.offline => Ok(denied_tap(&request, reason)),
+            Some(_) | None => transit::tap(view, &request, now, &live.fares),
+        })
+        .await
+    }
+
+    /// The card's transit key signed this tap; 4 µs, so inline.
+    fn check_tap_mac(&self, tap: &TapAsk) -> Result<(), Refusal> {
+        let record = TapRecord {
+            kind: u8::try_from(tap.side.number()).unwrap_or(0),
+            station: &tap.station,
+            line: &tap.line,
+            tapped_at_ms: tap.tapped_at_ms,
+            counter: tap.counter,
+            card: *tap.card.as_bytes(),
+        };
+        self.suite.verify_tap(&*self.vault, &record, &tap.mac).map_err(suite_refusal)
+    }
+
+    /// The journeys of a card at the caller's own gates; a journalled read.
+    ///
+    /// # Errors
+    /// A purpose the scene does not accept; a card that is unknown here.
+    pub async fn journeys(&self, call: &Call, ask: JourneysAsk) -> Result<Journeys, Refusal> {
+        self.live.load().policy.accepts(call.method.scene, ask.purpose).map_err(Refusal::forbidden)?;
+        let participant = &call.caller.participant.id;
+        let who = if self.is_ours(&ask.card) {
+            self.known_card(ask.card, participant)?.who
+        } else {
+            self.foreign_card(ask.card, participant)?
+        };
+        self.journal_read(call, &who, ask.purpose).await?;
+
+        let mut journeys = Journeys::default();
+        for committed in self.store.about(who.subject, Scene::Transit, ask.most * 4)? {
+            if committed.entry.participant != participant.as_str()
+                || committed.entry.status != Status::Completed.number()
+                || journeys.done.len() == ask.most
+            {
+                continue;
+            }
+            let tap = TapDetail::decode(committed.detail.clone()).map_err(|_| Refusal::internal())?;
+            if let Some(charge) = tap.charge {
+                journeys.done.push((committed.entry.transaction_id.clone(), charge));
+            }
+        }
+        let file: TransitFile = self.peek(ask.card.as_bytes())?.unwrap_or_default();
+        journeys.open = file.open.filter(|open| open.operator == participant.as_str());
+        Ok(journeys)
+    }
+
+    /// Who read what about whom, for which purpose.
+    async fn journal_read(
+        &self,
+        call: &Call,
+        who: &crate::scenes::card::Who,
+        purpose: Purpose,
+    ) -> Result<(), Refusal> {
+        let meta = crate::store::UnitMeta {
+            participant: call.caller.participant.id.clone(),
+            terminal: call.caller.terminal.clone(),
+            operator: Arc::from(""),
+            purpose,
+            trace_id: call.trace_id,
+            ..self.own_meta(call.method.scene, call.method.name)
+        };
+        let who = *who;
+        self.note(meta, Vec::new(), move |_, _| {
+            let mut decision = Decision::new(Outcome::Approved);
+            decision.subject = Some(who.subject);
+            decision.pairwise = Some(who.pairwise);
+            Ok(decision)
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// A tap of a card that a deny list names: declined, and the card's counter and
+/// open ride stay as they are.
+fn denied_tap(request: &TapRequest, reason: Reason) -> Decision {
+    let detail = TapDetail {
+        card: request.card.to_vec(),
+        kind: request.kind.number(),
+        station: request.station.clone(),
+        line: request.line.clone(),
+        tapped_at_ms: request.tapped_at_ms,
+        counter: request.counter,
+        charge: None,
+        operator: request.operator.as_str().to_owned(),
+    };
+    Decision {
+        assurance: Some(Assurance::TransitRead),
+        subject: Some(request.subject),
+        pairwise: Some(request.pairwise),
+        detail: Detail::personal(&detail),
+        ..Decision::new(Outcome::Declined(reason))
+    }
+}

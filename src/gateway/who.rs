@@ -1,0 +1,100 @@
+//! Whom a request is about: the card's file where the card is ours, and the
+//! pseudonyms under which journal and participant know the holder.
+
+use super::{Gateway, Refusal};
+use crate::{
+    crypto::KeyName,
+    identity::CardIdentifier,
+    model::{AggregateBody, AggregateKey, PairwiseHolder, ParticipantId, Reason, Subject, record::CardFile},
+    scenes::card::Who,
+};
+
+/// A card of ours and the holder its file names.
+#[derive(Debug, Clone)]
+pub(super) struct KnownCard {
+    pub who: Who,
+    /// HolderId, 16 bytes.
+    pub holder: Vec<u8>,
+}
+
+impl Gateway {
+    /// Whether the card was issued in our province.
+    pub(super) fn is_ours(&self, card: &CardIdentifier) -> bool {
+        home_of(card) == self.province
+    }
+
+    /// A card of our register.
+    ///
+    /// # Errors
+    /// `CardUnknown` when it is not in it.
+    pub(super) fn known_card(
+        &self,
+        card: CardIdentifier,
+        participant: &ParticipantId,
+    ) -> Result<KnownCard, Refusal> {
+        let file: CardFile =
+            self.peek(card.as_bytes())?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
+        let subject = Subject::from_slice(&file.holder).map_err(|_| Refusal::internal())?;
+        let pairwise = self.pairwise(b"holder", &file.holder, participant)?;
+        Ok(KnownCard { who: Who { card, subject, pairwise }, holder: file.holder })
+    }
+
+    /// A card of another region, which we know only as a card. Where the home
+    /// region vouched, its pairwise id is used instead.
+    pub(super) fn foreign_card(
+        &self,
+        card: CardIdentifier,
+        participant: &ParticipantId,
+    ) -> Result<Who, Refusal> {
+        Ok(Who {
+            card,
+            subject: self.foreign_subject(&card)?,
+            pairwise: self.pairwise(b"card", card.as_bytes(), participant)?,
+        })
+    }
+
+    pub(super) fn foreign_subject(&self, card: &CardIdentifier) -> Result<Subject, Refusal> {
+        let mut data = b"onecard/subject/v1\0".to_vec();
+        data.extend_from_slice(card.as_bytes());
+        Ok(Subject::from_bytes(self.keyed_hash(&data)?))
+    }
+
+    fn pairwise(
+        &self,
+        kind: &[u8],
+        id: &[u8],
+        participant: &ParticipantId,
+    ) -> Result<PairwiseHolder, Refusal> {
+        let mut data = b"onecard/pairwise/v1\0".to_vec();
+        for part in [kind, &[0], id, &[0], participant.as_str().as_bytes()] {
+            data.extend_from_slice(part);
+        }
+        Ok(PairwiseHolder::from_bytes(self.keyed_hash(&data)?))
+    }
+
+    /// A hash under a key that never leaves the vault: nobody outside can tell
+    /// whose it is by trying.
+    pub(super) fn keyed_hash(&self, data: &[u8]) -> Result<[u8; 16], Refusal> {
+        self.vault.mac(KeyName::Pseudonym, data).map_err(|error| {
+            tracing::error!(%error, "the pseudonym key cannot be used");
+            Refusal::internal()
+        })
+    }
+
+    /// An aggregate as it stands now, outside of a unit: to learn what a unit must
+    /// name. The unit decides over it again.
+    pub(super) fn peek<T: AggregateBody>(&self, id: &[u8]) -> Result<Option<T>, Refusal> {
+        match self.store.load(&AggregateKey::of::<T>(id))? {
+            None => Ok(None),
+            Some(stored) => T::decode(stored.body).map(Some).map_err(|_| {
+                tracing::error!(kind = ?T::KIND, "a stored aggregate cannot be read");
+                Refusal::internal()
+            }),
+        }
+    }
+}
+
+/// The province of a card's issuer, 110000 style.
+pub(super) fn home_of(card: &CardIdentifier) -> u32 {
+    card.region().province().code()
+}
