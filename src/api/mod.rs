@@ -1,1 +1,60 @@
-//! (room under construction)
+//! The gRPC services for terminals: proto to domain types and back. Decides
+//! nothing: what is allowed and what follows is the gateway's.
+//!
+//! One file a service. `door` lets a call in, `parse` turns wire fields into
+//! types that cannot be wrong and names every violation, `answer` projects a
+//! journal entry into the answer, `status` is the one place where a refusal
+//! becomes a gRPC status.
+
+mod answer;
+mod authentication;
+mod card;
+mod door;
+mod library;
+mod parse;
+mod status;
+mod transaction;
+mod transit;
+
+use std::sync::Arc;
+
+use tonic::service::Routes;
+
+pub use door::Door;
+pub use status::to_status;
+
+use crate::{
+    gateway::Gateway,
+    limits,
+    proto::{
+        auth::v1::authentication_service_server::AuthenticationServiceServer,
+        card::v1::card_service_server::CardServiceServer,
+        library::v1::library_service_server::LibraryServiceServer,
+        transaction::v1::transaction_service_server::TransactionServiceServer,
+        transit::v1::transit_service_server::TransitServiceServer,
+    },
+};
+
+/// All services of the terminals' contract over one gateway.
+pub fn routes(gateway: Arc<Gateway>) -> Routes {
+    let door = Door::new(gateway);
+    Routes::new(
+        TransitServiceServer::new(transit::Transit(door.clone()))
+            .max_decoding_message_size(limits::UPLOAD_BYTES_MAX),
+    )
+    .add_service(
+        LibraryServiceServer::new(library::Library(door.clone()))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
+    )
+    .add_service(
+        AuthenticationServiceServer::new(authentication::Authentication(door.clone()))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
+    )
+    .add_service(
+        CardServiceServer::new(card::Card(door.clone())).max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
+    )
+    .add_service(
+        TransactionServiceServer::new(transaction::Transactions(door))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
+    )
+}

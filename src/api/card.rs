@@ -1,0 +1,165 @@
+//! The card: loss, lift, state, code.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    answer::{answer, detail},
+    door::Door,
+    parse::{self, Fields},
+};
+use crate::{
+    gateway::{Refusal, method},
+    identity::{CardIdentifier, RegionCode},
+    model::record,
+    proto::card::v1::{self as wire, card_service_server::CardService},
+    scenes::card::LossKind,
+    store::Committed,
+};
+
+pub struct Card(pub Door);
+
+#[tonic::async_trait]
+impl CardService for Card {
+    async fn report_loss(
+        &self,
+        request: Request<wire::ReportLossRequest>,
+    ) -> Result<Response<wire::ReportLossResponse>, Status> {
+        self.0
+            .mutate(
+                request,
+                &method::REPORT_LOSS,
+                loss_ask,
+                |gateway, call, header, (card, kind)| async move {
+                    gateway.report_loss(&call, header, card, kind).await
+                },
+                |committed| {
+                    let said: record::CardDetail = detail(committed)?;
+                    Ok(wire::ReportLossResponse {
+                        answer: Some(answer(committed)),
+                        state: state(&said),
+                        expires_at_ms: said.state_expires_at_ms,
+                        deny_list_version: said.deny_list_version,
+                    })
+                },
+            )
+            .await
+    }
+
+    async fn lift_loss(
+        &self,
+        request: Request<wire::LiftLossRequest>,
+    ) -> Result<Response<wire::LiftLossResponse>, Status> {
+        self.0
+            .mutate(
+                request,
+                &method::LIFT_LOSS,
+                |fields, ask| card_of(fields, &ask.card_identifier),
+                |gateway, call, header, card| async move { gateway.lift_loss(&call, header, card).await },
+                |committed| {
+                    let said: record::CardDetail = detail(committed)?;
+                    Ok(wire::LiftLossResponse {
+                        answer: Some(answer(committed)),
+                        state: state(&said),
+                        deny_list_version: said.deny_list_version,
+                    })
+                },
+            )
+            .await
+    }
+
+    async fn get_card_state(
+        &self,
+        request: Request<wire::GetCardStateRequest>,
+    ) -> Result<Response<wire::GetCardStateResponse>, Status> {
+        self.0
+            .mutate(
+                request,
+                &method::GET_CARD_STATE,
+                |fields, ask| card_of(fields, &ask.card_identifier),
+                |gateway, call, header, card| async move { gateway.card_state(&call, header, card).await },
+                state_response,
+            )
+            .await
+    }
+
+    async fn issue_code(
+        &self,
+        request: Request<wire::IssueCodeRequest>,
+    ) -> Result<Response<wire::IssueCodeResponse>, Status> {
+        // The code is a secret that stands in no entry, so it travels beside the
+        // committed step: a repeat finds the step and makes no second code.
+        let code = std::sync::Arc::new(std::sync::OnceLock::new());
+        let made = std::sync::Arc::clone(&code);
+        self.0
+            .mutate(
+                request,
+                &method::ISSUE_CODE,
+                |fields, ask| card_of(fields, &ask.card_identifier),
+                |gateway, call, header, card| async move {
+                    let (committed, code) = gateway.issue_code(&call, header, card).await?;
+                    if let Some(code) = code {
+                        let _ = made.set(code);
+                    }
+                    Ok(committed)
+                },
+                |committed| {
+                    let said: record::CardDetail = detail(committed)?;
+                    Ok(wire::IssueCodeResponse {
+                        answer: Some(answer(committed)),
+                        code: code.get().cloned().unwrap_or_default(),
+                        expires_at_ms: said.session_expires_at_ms,
+                    })
+                },
+            )
+            .await
+    }
+}
+
+fn card_of(fields: &mut Fields, text: &str) -> Option<CardIdentifier> {
+    fields.take(parse::card_text("card_identifier", text))
+}
+
+fn loss_ask(fields: &mut Fields, ask: wire::ReportLossRequest) -> Option<(CardIdentifier, LossKind)> {
+    let card = card_of(fields, &ask.card_identifier);
+    let kind = match wire::LossKind::try_from(ask.kind) {
+        Ok(wire::LossKind::Temporary) => Some(LossKind::Temporary),
+        Ok(wire::LossKind::Formal) => Some(LossKind::Formal),
+        Ok(wire::LossKind::Unspecified) | Err(_) => {
+            fields.wrong("kind", "须为临时挂失或正式挂失", "must be LOSS_KIND_TEMPORARY or LOSS_KIND_FORMAL");
+            None
+        }
+    };
+    Some((card?, kind?))
+}
+
+fn state_response(committed: &Committed) -> Result<wire::GetCardStateResponse, Refusal> {
+    let said: record::CardDetail = detail(committed)?;
+    let region = RegionCode::from_code(said.region).map(|region| region.to_string()).unwrap_or_default();
+    Ok(wire::GetCardStateResponse {
+        answer: Some(answer(committed)),
+        state: state(&said),
+        expires_at_ms: said.state_expires_at_ms,
+        region,
+    })
+}
+
+/// AAZ502 to the contract's enumeration; a decline that names no card has none.
+fn state(said: &record::CardDetail) -> i32 {
+    if said.card.is_empty() {
+        return wire::CardState::Unspecified.into();
+    }
+    state_of_digit(said.state).into()
+}
+
+/// AAZ502 digit to the contract's enumeration.
+const fn state_of_digit(digit: u32) -> wire::CardState {
+    match digit {
+        0 => wire::CardState::Issued,
+        1 => wire::CardState::Normal,
+        2 => wire::CardState::Lost,
+        3 => wire::CardState::Locked,
+        4 => wire::CardState::TemporarilyLost,
+        9 => wire::CardState::Cancelled,
+        _ => wire::CardState::Unspecified,
+    }
+}

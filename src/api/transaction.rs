@@ -1,0 +1,90 @@
+//! What became of a transaction.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    answer::{answer, transaction_text},
+    door::Door,
+    parse::Fields,
+};
+use crate::{
+    gateway::{Call, Gateway, Refusal, TransactionAsk, Violation, method},
+    model::RequestId,
+    proto::transaction::v1::{
+        self as wire, get_transaction_request::By, transaction_service_server::TransactionService,
+    },
+};
+
+pub struct Transactions(pub Door);
+
+#[tonic::async_trait]
+impl TransactionService for Transactions {
+    async fn get_transaction(
+        &self,
+        request: Request<wire::GetTransactionRequest>,
+    ) -> Result<Response<wire::GetTransactionResponse>, Status> {
+        self.0
+            .read_only(request, &method::GET_TRANSACTION, |gateway, call, ask| async move {
+                get(&gateway, &call, ask)
+            })
+            .await
+    }
+}
+
+fn get(
+    gateway: &Gateway,
+    call: &Call,
+    request: wire::GetTransactionRequest,
+) -> Result<wire::GetTransactionResponse, Refusal> {
+    let steps = gateway.transaction(call, ask_of(request)?)?;
+    let last = steps.last().ok_or_else(|| Refusal::not_found(crate::model::Reason::TransactionUnknown))?;
+    let entry = &last.entry;
+    let request_id = <[u8; 16]>::try_from(entry.request_id.as_slice())
+        .map(|bytes| RequestId::from_bytes(bytes).to_string())
+        .unwrap_or_default();
+    debug_assert!(!transaction_text(&entry.transaction_id).is_empty(), "every entry has a transaction");
+    Ok(wire::GetTransactionResponse {
+        answer: Some(answer(last)),
+        request_id,
+        scene: entry.scene.clone(),
+        method: entry.method.clone(),
+        terminal: entry.terminal.clone(),
+        steps: steps
+            .iter()
+            .map(|step| wire::Step {
+                status: step.entry.status,
+                reason: step.entry.reason.clone(),
+                committed_at_ms: step.entry.committed_at_ms,
+            })
+            .collect(),
+    })
+}
+
+fn ask_of(request: wire::GetTransactionRequest) -> Result<TransactionAsk, Refusal> {
+    let mut fields = Fields::default();
+    let ask = match request.by {
+        Some(By::TransactionId(text)) => {
+            fields.take(text.parse().map(TransactionAsk::Transaction).map_err(|_| {
+                Violation::new(
+                    "transaction_id",
+                    "须为 地区-分片-时间-随机数，如 110000-000-0192a3b4c5d6-9f8e7d6c5b4a",
+                    "must be region-shard-time-random, for example 110000-000-0192a3b4c5d6-9f8e7d6c5b4a",
+                )
+            }))
+        }
+        Some(By::RequestId(text)) => fields.take(
+            text.parse()
+                .map(TransactionAsk::Request)
+                .map_err(|_| Violation::new("request_id", "须为 UUID", "must be a UUID")),
+        ),
+        None => {
+            fields.wrong(
+                "by",
+                "须给出 transaction_id 或 request_id",
+                "must name a transaction_id or a request_id",
+            );
+            None
+        }
+    };
+    ask.ok_or_else(|| Refusal::invalid(fields.into_violations()))
+}

@@ -1,0 +1,255 @@
+//! Transit: `Tap`, `TapStream`, `UploadTaps`, `ListJourneys`.
+
+use std::{pin::Pin, sync::Arc, time::Instant};
+
+use futures_util::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    answer::{answer, detail, transaction_text},
+    door::{Door, outcome_label, refusal_label},
+    parse::{self, Fields},
+    status::{code_of, to_status},
+};
+use crate::{
+    gateway::{Call, Gateway, JourneysAsk, Refusal, TapAsk, TapSide, Violation, method},
+    limits,
+    model::{Purpose, record},
+    proto::transit::v1::{self as wire, transit_service_server::TransitService},
+    scenes::transit::ridden_seconds,
+    store::Committed,
+};
+
+pub struct Transit(pub Door);
+
+#[tonic::async_trait]
+impl TransitService for Transit {
+    async fn tap(&self, request: Request<wire::TapRequest>) -> Result<Response<wire::TapResponse>, Status> {
+        self.0
+            .mutate(
+                request,
+                &method::TAP,
+                |fields, tap| tap_ask(fields, tap, false),
+                |gateway, call, header, ask| async move { gateway.tap(&call, header, ask).await },
+                tap_response,
+            )
+            .await
+    }
+
+    type TapStreamStream = Pin<Box<dyn Stream<Item = Result<wire::TapStreamResponse, Status>> + Send>>;
+
+    async fn tap_stream(
+        &self,
+        request: Request<Streaming<wire::TapStreamRequest>>,
+    ) -> Result<Response<Self::TapStreamStream>, Status> {
+        let call = self.0.enter(&request, &method::TAP_STREAM).map_err(|refusal| to_status(&refusal))?;
+        let (door, call) = (self.0.clone(), Arc::new(call));
+        let answers = request
+            .into_inner()
+            .map(move |message| {
+                let (door, call) = (door.clone(), Arc::clone(&call));
+                async move { stream_answer(&door, &call, message?).await }
+            })
+            // As many taps of one stream under way as a batch of the journal likes;
+            // the answers keep the order of the taps.
+            .buffered(limits::STREAM_TAPS_IN_FLIGHT_MAX);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn upload_taps(
+        &self,
+        request: Request<wire::UploadTapsRequest>,
+    ) -> Result<Response<wire::UploadTapsResponse>, Status> {
+        let door = self.0.clone();
+        self.0
+            .read_only(request, &method::UPLOAD_TAPS, |_, call, upload| async move {
+                upload_all(&door, &call, upload).await
+            })
+            .await
+    }
+
+    async fn list_journeys(
+        &self,
+        request: Request<wire::ListJourneysRequest>,
+    ) -> Result<Response<wire::ListJourneysResponse>, Status> {
+        self.0
+            .read_only(request, &method::LIST_JOURNEYS, |gateway, call, ask| async move {
+                list_journeys(&gateway, &call, &ask).await
+            })
+            .await
+    }
+}
+
+async fn stream_answer(
+    door: &Door,
+    call: &Arc<Call>,
+    message: wire::TapStreamRequest,
+) -> Result<wire::TapStreamResponse, Status> {
+    let (request_id, result) = one_tap(door, call, message.tap.unwrap_or_default(), false).await;
+    let result = match result {
+        Ok(tap) => wire::tap_stream_response::Result::Tap(tap),
+        Err(refusal) => wire::tap_stream_response::Result::Refusal(inline_refusal(&refusal)),
+    };
+    Ok(wire::TapStreamResponse { request_id, result: Some(result) })
+}
+
+async fn upload_all(
+    door: &Door,
+    call: &Arc<Call>,
+    upload: wire::UploadTapsRequest,
+) -> Result<wire::UploadTapsResponse, Refusal> {
+    if upload.taps.len() > limits::UPLOAD_TAPS_MAX {
+        return Err(Refusal::invalid(vec![Violation::new(
+            "taps",
+            format!("一次至多上传 {} 笔", limits::UPLOAD_TAPS_MAX),
+            format!("at most {} taps in one upload, has {}", limits::UPLOAD_TAPS_MAX, upload.taps.len()),
+        )]));
+    }
+    door.charge_rate(call, upload.taps.len())?;
+    let outcomes = futures_util::stream::iter(upload.taps)
+        .map(|tap| async move {
+            let (request_id, result) = one_tap(door, call, tap, true).await;
+            let result = match result {
+                Ok(tap) => wire::tap_outcome::Result::Tap(tap),
+                Err(refusal) => wire::tap_outcome::Result::Refusal(inline_refusal(&refusal)),
+            };
+            wire::TapOutcome { request_id, result: Some(result) }
+        })
+        .buffered(limits::STREAM_TAPS_IN_FLIGHT_MAX)
+        .collect()
+        .await;
+    Ok(wire::UploadTapsResponse { outcomes })
+}
+
+/// One tap of a stream or an upload, counted like a call of its own.
+async fn one_tap(
+    door: &Door,
+    call: &Arc<Call>,
+    tap: wire::TapRequest,
+    offline: bool,
+) -> (String, Result<wire::TapResponse, Refusal>) {
+    let started = Instant::now();
+    let request_id = tap.header.as_ref().map(|header| header.request_id.clone()).unwrap_or_default();
+    let result = door
+        .work(
+            call,
+            tap,
+            |fields, tap| tap_ask(fields, tap, offline),
+            |gateway, call, header, ask| async move { gateway.tap(&call, header, ask).await },
+            tap_response,
+        )
+        .await;
+    let label = match &result {
+        Ok((_, outcome, _)) => outcome_label(*outcome),
+        Err(refusal) => refusal_label(refusal.kind),
+    };
+    door.count(call, label, started);
+    (request_id, result.map(|(tap, _, _)| tap))
+}
+
+fn inline_refusal(refusal: &Refusal) -> wire::Refusal {
+    let first = refusal.violations.first();
+    wire::Refusal {
+        code: i32::from(code_of(refusal.kind)),
+        reason: refusal.reason.code().to_owned(),
+        text_zh: first.map_or_else(|| refusal.reason.zh().to_owned(), |violation| violation.zh.clone()),
+        text_en: first.map_or_else(|| refusal.reason.en().to_owned(), |violation| violation.en.clone()),
+        field: first.map(|violation| violation.field.clone()).unwrap_or_default(),
+    }
+}
+
+fn tap_ask(fields: &mut Fields, request: wire::TapRequest, offline: bool) -> Option<TapAsk> {
+    let Some(tap) = request.tap else {
+        fields.wrong("tap", "缺少刷卡记录", "is missing; a tap request carries a tap");
+        return None;
+    };
+    let side = match wire::TapKind::try_from(tap.kind) {
+        Ok(wire::TapKind::Entry) => Some(TapSide::Entry),
+        Ok(wire::TapKind::Exit) => Some(TapSide::Exit),
+        Ok(wire::TapKind::Unspecified) | Err(_) => {
+            fields.wrong("tap.kind", "须为进站或出站", "must be TAP_KIND_ENTRY or TAP_KIND_EXIT");
+            None
+        }
+    };
+    let station = fields.take(parse::text("tap.station", &tap.station, 1, 64));
+    let line = fields.take(parse::text("tap.line", &tap.line, 0, 64));
+    if tap.tapped_at_ms <= 0 {
+        fields.wrong(
+            "tap.tapped_at_ms",
+            "须为读卡时间（1970 年起的毫秒数）",
+            "must be when the card was read, milliseconds since 1970",
+        );
+    }
+    let Some(read) = tap.read else {
+        fields.wrong("tap.read", "缺少卡片读取数据", "is missing; a tap carries the card's transit read");
+        return None;
+    };
+    let card = fields.take(parse::card_bytes("tap.read.card_identifier", &read.card_identifier));
+    let mac = fields.take(parse::exactly::<8>("tap.read.mac", &read.mac));
+    Some(TapAsk {
+        side: side?,
+        station: station?,
+        line: line?,
+        tapped_at_ms: tap.tapped_at_ms,
+        card: card?,
+        counter: read.counter,
+        mac: mac?,
+        offline,
+    })
+}
+
+fn tap_response(committed: &Committed) -> Result<wire::TapResponse, Refusal> {
+    let tap: record::TapDetail = detail(committed)?;
+    Ok(wire::TapResponse { answer: Some(answer(committed)), charge: tap.charge.map(charge) })
+}
+
+fn charge(charge: record::ChargeDetail) -> wire::Charge {
+    wire::Charge {
+        ridden_seconds: ridden_seconds(&charge),
+        from_station: charge.from_station,
+        to_station: charge.to_station,
+        fare_fen: charge.fare_fen,
+        surcharge_fen: charge.surcharge_fen,
+        discount_fen: charge.discount_fen,
+        amount_fen: charge.amount_fen,
+        distance_metres: charge.distance_metres,
+        intervals: charge.intervals,
+        fare_table: charge.fare_table,
+    }
+}
+
+async fn list_journeys(
+    gateway: &Gateway,
+    call: &Call,
+    ask: &wire::ListJourneysRequest,
+) -> Result<wire::ListJourneysResponse, Refusal> {
+    let mut fields = Fields::default();
+    let card = fields.take(parse::card_text("card_identifier", &ask.card_identifier));
+    let purpose = fields.take(
+        Purpose::from_number(ask.purpose)
+            .ok_or_else(|| Violation::new("purpose", "须说明用途", "must state a purpose")),
+    );
+    if ask.page_size > 100 {
+        fields.wrong("page_size", "至多 100", "must be at most 100");
+    }
+    let (Some(card), Some(purpose), true) = (card, purpose, fields.is_clean()) else {
+        return Err(Refusal::invalid(fields.into_violations()));
+    };
+    let most = if ask.page_size == 0 { 20 } else { ask.page_size as usize };
+    let journeys = gateway.journeys(call, JourneysAsk { card, purpose, most }).await?;
+    Ok(wire::ListJourneysResponse {
+        journeys: journeys.done.into_iter().map(journey).collect(),
+        open: journeys
+            .open
+            .map(|open| wire::OpenJourney { station: open.station, entered_at_ms: open.entered_at_ms }),
+    })
+}
+
+fn journey((transaction, done): (Vec<u8>, record::ChargeDetail)) -> wire::Journey {
+    wire::Journey {
+        transaction_id: transaction_text(&transaction),
+        entered_at_ms: done.entered_at_ms,
+        left_at_ms: done.left_at_ms,
+        charge: Some(charge(done)),
+    }
+}
