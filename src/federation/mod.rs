@@ -1,1 +1,17 @@
-//! (room under construction)
+//! Between regions: signed envelopes over mutual TLS, the peer client that
+//! implements the gateway's `Peers`, the peer server that answers for our cards,
+//! and the push of our deny list.
+//!
+//! What does not live here: what a home region decides (`gateway::home`), the
+//! trust list itself (`trust`).
+
+mod client;
+mod deny_sync;
+mod envelope;
+mod server;
+mod wire;
+
+pub use client::{PeerClients, PeerTls};
+pub use deny_sync::DenySync;
+pub use envelope::{EnvelopeRefused, Envelopes};
+pub use server::routes;

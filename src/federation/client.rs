@@ -1,0 +1,281 @@
+//! Our side of a call to a peer: seal, send, open the answer. Every call is
+//! idempotent at the peer by the origin's request, so a lost answer is asked for
+//! again.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, watch};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use super::{
+    envelope::{Envelopes, Opened},
+    wire,
+};
+use crate::{
+    crypto::ChipChallenge,
+    gateway::{
+        CardAsk, CardSaid, ChipBegun, CryptoPool, DenyDelta, Gateway, HolderConfirmed, Origin, PeerError,
+        Peers,
+    },
+    identity::CardIdentifier,
+    limits,
+    model::Token16,
+    proto::federation::v1::{
+        self as message, ExchangeRequest, message::Content, peer_service_client::PeerServiceClient,
+    },
+    scenes::card::HolderData,
+    telemetry::metrics::{self, CallOutcome},
+    trust::TrustList,
+};
+
+/// The certificate we show to peers and the roots we believe, as PEM.
+pub struct PeerTls {
+    pub roots: Vec<u8>,
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for PeerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerTls")
+    }
+}
+
+/// Calls under way to one peer; a slow peer fills its own places only.
+const CALLS_PER_PEER_MAX: usize = 64;
+
+/// A peer's line could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoint of region {province} cannot be used: {why}")]
+pub struct BadEndpoint {
+    pub province: u32,
+    pub why: String,
+}
+
+#[derive(Debug)]
+struct Peer {
+    province: u32,
+    client: PeerServiceClient<Channel>,
+    places: Semaphore,
+}
+
+/// The lines to every other member of the trust list.
+#[derive(Debug)]
+pub struct PeerClients {
+    peers: HashMap<u32, Arc<Peer>>,
+    envelopes: Arc<Envelopes>,
+    gateway: Arc<Gateway>,
+    pool: CryptoPool,
+    version: watch::Sender<u64>,
+}
+
+impl PeerClients {
+    /// Prepares the lines; connects when first used.
+    ///
+    /// # Errors
+    /// When a member's endpoint is none.
+    pub fn new(
+        trust: &TrustList,
+        tls: &PeerTls,
+        envelopes: Arc<Envelopes>,
+        gateway: Arc<Gateway>,
+    ) -> Result<Arc<Self>, BadEndpoint> {
+        let mut peers = HashMap::new();
+        for member in trust.members().filter(|member| member.region != gateway.province()) {
+            let channel = channel(&member.endpoint, &member.tls_name, tls)
+                .map_err(|error| BadEndpoint { province: member.region, why: error.to_string() })?;
+            let peer = Peer {
+                province: member.region,
+                client: PeerServiceClient::new(channel).max_decoding_message_size(limits::UPLOAD_BYTES_MAX),
+                places: Semaphore::new(CALLS_PER_PEER_MAX),
+            };
+            peers.insert(member.region, Arc::new(peer));
+        }
+        let version = watch::Sender::new(gateway.deny_list_version());
+        Ok(Arc::new(PeerClients { peers, envelopes, gateway, pool: CryptoPool::new(), version }))
+    }
+
+    /// The provinces we have lines to.
+    pub fn provinces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// Follows the version of our own deny list.
+    pub fn deny_list_versions(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Sends a part of our deny list; answers how far the peer knows it.
+    ///
+    /// # Errors
+    /// When the peer did not take it.
+    pub async fn push_deny_delta(&self, to: u32, delta: &DenyDelta) -> Result<u64, PeerError> {
+        match self.exchange(to, Content::DenyListDelta(wire::delta_to_wire(delta)), "").await? {
+            Content::DenyListAccepted(accepted) => Ok(accepted.version),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn exchange(&self, home: u32, content: Content, traceparent: &str) -> Result<Content, PeerError> {
+        let peer = self.peers.get(&home).cloned().ok_or(PeerError::Unknown(home))?;
+        let started = tokio::time::Instant::now();
+        let result =
+            match tokio::time::timeout(limits::PEER_CALL_MAX, self.ask(&peer, content, traceparent)).await {
+                Ok(result) => result,
+                Err(_) => Err(PeerError::Unreachable("no answer in time".into())),
+            };
+        let outcome = match &result {
+            Ok(_) => CallOutcome::Answered,
+            Err(_) => CallOutcome::Unknown,
+        };
+        metrics::peer_called(peer.province, outcome, started.elapsed());
+        match result? {
+            Content::Refusal(refusal) => Err(wire::refusal_of(&refusal)),
+            content => Ok(content),
+        }
+    }
+
+    /// One try and, where the line failed, a second: connections that a restarted
+    /// peer has left behind fail once.
+    async fn ask(&self, peer: &Peer, content: Content, traceparent: &str) -> Result<Content, PeerError> {
+        let _place =
+            peer.places.acquire().await.map_err(|_| PeerError::Unreachable("shutting down".into()))?;
+        match self.ask_once(peer, content.clone(), traceparent).await {
+            Err(PeerError::Unreachable(why)) => {
+                tracing::debug!(peer = peer.province, why, "asking a peer again");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                self.ask_once(peer, content, traceparent).await
+            }
+            done => done,
+        }
+    }
+
+    async fn ask_once(&self, peer: &Peer, content: Content, traceparent: &str) -> Result<Content, PeerError> {
+        let unreachable = |why: String| PeerError::Unreachable(why);
+        let (envelopes, live, to) = (Arc::clone(&self.envelopes), self.gateway.live(), peer.province);
+        let parent = traceparent.to_owned();
+        let sealed = self.pool.run(move || envelopes.seal(to, content, &[], &parent, &live.trust)).await;
+        let (envelope, id) = sealed
+            .map_err(|refusal| unreachable(refusal.reason.code().into()))?
+            .map_err(|error| unreachable(error.to_string()))?;
+
+        let mut request = tonic::Request::new(ExchangeRequest { envelope: Some(envelope) });
+        if let Ok(value) = traceparent.parse() {
+            request.metadata_mut().insert("traceparent", value);
+        }
+        request.set_timeout(limits::PEER_CALL_MAX);
+        let answer =
+            peer.client.clone().exchange(request).await.map_err(|status| unreachable(status.to_string()))?;
+        let envelope = answer.into_inner().envelope.ok_or_else(|| unreachable("an empty answer".into()))?;
+
+        let (envelopes, live) = (Arc::clone(&self.envelopes), self.gateway.live());
+        let opened = self.pool.run(move || envelopes.open(&envelope, to, Some(id), &live.trust)).await;
+        let Opened { content, .. } = opened
+            .map_err(|refusal| unreachable(refusal.reason.code().into()))?
+            .map_err(|refused| unreachable(refused.to_string()))?;
+        Ok(content)
+    }
+}
+
+fn channel(endpoint: &str, tls_name: &str, tls: &PeerTls) -> Result<Channel, tonic::transport::Error> {
+    let config = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(&tls.roots))
+        .identity(Identity::from_pem(&tls.certificate, &tls.key))
+        .domain_name(tls_name);
+    let endpoint = Endpoint::from_shared(endpoint.to_owned())?
+        .tls_config(config)?
+        .connect_timeout(Duration::from_secs(1))
+        .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(limits::KEEPALIVE_WAIT)
+        .keep_alive_while_idle(true);
+    Ok(endpoint.connect_lazy())
+}
+
+fn unexpected(content: &Content) -> PeerError {
+    let kind = std::mem::discriminant(content);
+    PeerError::Unreachable(format!("an answer of another kind: {kind:?}"))
+}
+
+fn bad(_: wire::BadMessage) -> PeerError {
+    PeerError::Unreachable("an answer that is not well formed".into())
+}
+
+impl Peers for PeerClients {
+    fn begin_chip(
+        &self,
+        home: u32,
+        origin: Origin,
+        challenge: ChipChallenge,
+        card: CardIdentifier,
+    ) -> BoxFuture<'_, Result<ChipBegun, PeerError>> {
+        Box::pin(async move {
+            let ask = Content::ChipRelayBegin(message::ChipRelayBegin {
+                origin: Some(wire::origin_to_wire(&origin)),
+                challenge: Some(wire::challenge_to_wire(&challenge, card)),
+            });
+            match self.exchange(home, ask, &origin.traceparent).await? {
+                Content::ChipRelayBegun(begun) => wire::begun_of(&begun).map_err(bad),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn finish_chip(
+        &self,
+        home: u32,
+        origin: Origin,
+        session: Token16,
+        data: HolderData,
+    ) -> BoxFuture<'_, Result<HolderConfirmed, PeerError>> {
+        Box::pin(async move {
+            let ask = Content::ChipRelayFinish(wire::finish_to_wire(&origin, session, &data));
+            match self.exchange(home, ask, &origin.traceparent).await? {
+                Content::HolderConfirmed(confirmed) => wire::confirmed_of(confirmed).map_err(bad),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn settle_code(
+        &self,
+        home: u32,
+        origin: Origin,
+        code: Vec<u8>,
+    ) -> BoxFuture<'_, Result<HolderConfirmed, PeerError>> {
+        Box::pin(async move {
+            let ask = Content::CodeSettle(message::CodeSettle {
+                origin: Some(wire::origin_to_wire(&origin)),
+                code,
+            });
+            match self.exchange(home, ask, &origin.traceparent).await? {
+                Content::HolderConfirmed(confirmed) => wire::confirmed_of(confirmed).map_err(bad),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn ask_card(
+        &self,
+        home: u32,
+        origin: Origin,
+        card: CardIdentifier,
+        ask: CardAsk,
+    ) -> BoxFuture<'_, Result<CardSaid, PeerError>> {
+        Box::pin(async move {
+            let ask = wire::card_ask_to_wire(&origin, card, ask);
+            match self.exchange(home, ask, &origin.traceparent).await? {
+                Content::CardStateAnswer(said) => wire::said_of(&said).map_err(bad),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn deny_list_changed(&self, version: u64) {
+        self.version.send_if_modified(|known| {
+            let is_news = version > *known;
+            *known = version.max(*known);
+            is_news
+        });
+    }
+}

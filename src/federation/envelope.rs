@@ -1,0 +1,217 @@
+//! Envelopes: signed over the very bytes that travel, fresh, for us, and once.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use prost::Message as _;
+
+use crate::{
+    crypto::{KeyName, KeyVault, VaultError, sm3},
+    limits,
+    model::{Clock, Millis, Rng},
+    proto::federation::v1::{Envelope, EnvelopeHeader, Message, message::Content},
+    trust::TrustList,
+};
+
+/// What is signed begins with this, so that no other signature of the same key
+/// can be taken for an envelope.
+const DOMAIN: &[u8] = b"onecard/federation/envelope/v1\0";
+
+/// The version of the interchange standard that we speak.
+pub const STANDARD_VERSION: u32 = 1;
+
+/// Why a message between regions was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeRefused {
+    #[error("the envelope cannot be read")]
+    Malformed,
+    #[error("the sender is not on the trust list")]
+    UnknownMember,
+    #[error("the envelope is for another region")]
+    NotForUs,
+    #[error("the sender of the envelope is not who the certificate names")]
+    NotTheCaller,
+    #[error("the standard's version is not spoken here")]
+    Version,
+    #[error("the envelope is stale or from the future")]
+    Stale,
+    #[error("the body is not the one that was signed")]
+    Altered,
+    #[error("the signature is not the sender's")]
+    SignatureWrong,
+    #[error("the envelope was seen before")]
+    Replayed,
+    #[error("the answer belongs to another question")]
+    NotTheAnswer,
+    #[error("more envelopes a minute than can be remembered")]
+    TooMany,
+}
+
+/// An envelope that was found right.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Province of the sender.
+    pub from: u32,
+    pub id: [u8; 16],
+    pub traceparent: String,
+    pub content: Content,
+    /// SM3 of the body: with the sender's request the idempotency fingerprint.
+    pub body_hash: [u8; 32],
+}
+
+/// Seals our envelopes and opens others'.
+pub struct Envelopes {
+    province: u32,
+    vault: Arc<dyn KeyVault>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    seen: Mutex<Seen>,
+}
+
+impl std::fmt::Debug for Envelopes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelopes").field("province", &self.province).finish_non_exhaustive()
+    }
+}
+
+impl Envelopes {
+    pub fn new(province: u32, vault: Arc<dyn KeyVault>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        Envelopes { province, vault, clock, rng, seen: Mutex::default() }
+    }
+
+    /// Seals a message to `to`; answers name the question in `in_reply_to`.
+    /// Returns the envelope and its id. Signs: 70 µs.
+    ///
+    /// # Errors
+    /// When the vault cannot sign.
+    pub fn seal(
+        &self,
+        to: u32,
+        content: Content,
+        in_reply_to: &[u8],
+        traceparent: &str,
+        trust: &TrustList,
+    ) -> Result<(Envelope, [u8; 16]), VaultError> {
+        let body = Message { content: Some(content) }.encode_to_vec();
+        let mut id = [0; 16];
+        self.rng.fill(&mut id);
+        let header = EnvelopeHeader {
+            id: id.to_vec(),
+            in_reply_to: in_reply_to.to_vec(),
+            from: member_code(self.province),
+            to: member_code(to),
+            standard_version: STANDARD_VERSION,
+            trust_list_version: trust.version(),
+            sent_at_ms: self.clock.now_ms(),
+            body_hash: sm3(&[&body]).to_vec(),
+            traceparent: traceparent.to_owned(),
+        };
+        let header = header.encode_to_vec();
+        let signature = self.vault.sign(KeyName::Federation, &signed_bytes(&header, &body))?;
+        Ok((Envelope { header: header.into(), body: body.into(), signature: signature.to_vec().into() }, id))
+    }
+
+    /// Opens an envelope from the member whose certificate was shown. Cheap checks
+    /// come first, so that garbage costs no signature check (170 µs).
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn open(
+        &self,
+        envelope: &Envelope,
+        certificate_of: u32,
+        answers: Option<[u8; 16]>,
+        trust: &TrustList,
+    ) -> Result<Opened, EnvelopeRefused> {
+        let header =
+            EnvelopeHeader::decode(envelope.header.clone()).map_err(|_| EnvelopeRefused::Malformed)?;
+        let id: [u8; 16] = header.id.as_slice().try_into().map_err(|_| EnvelopeRefused::Malformed)?;
+        let from: u32 = header.from.parse().map_err(|_| EnvelopeRefused::Malformed)?;
+        if header.to != member_code(self.province) {
+            return Err(EnvelopeRefused::NotForUs);
+        }
+        if from != certificate_of {
+            return Err(EnvelopeRefused::NotTheCaller);
+        }
+        if header.standard_version != STANDARD_VERSION {
+            return Err(EnvelopeRefused::Version);
+        }
+        let member = trust.member(from).ok_or(EnvelopeRefused::UnknownMember)?;
+        let now = self.clock.now_ms();
+        if (header.sent_at_ms - now).abs() > limits::ENVELOPE_SKEW_MS {
+            return Err(EnvelopeRefused::Stale);
+        }
+        let is_the_answer = match answers {
+            None => header.in_reply_to.is_empty(),
+            Some(question) => header.in_reply_to == question,
+        };
+        if !is_the_answer {
+            return Err(EnvelopeRefused::NotTheAnswer);
+        }
+        let body_hash = sm3(&[&envelope.body]);
+        if header.body_hash != body_hash {
+            return Err(EnvelopeRefused::Altered);
+        }
+        let signature = envelope.signature.as_ref().try_into().map_err(|_| EnvelopeRefused::Malformed)?;
+        member
+            .federation_key
+            .verify(&signed_bytes(&envelope.header, &envelope.body), &signature)
+            .map_err(|_| EnvelopeRefused::SignatureWrong)?;
+        self.remember(id, now)?;
+        let content = Message::decode(envelope.body.clone())
+            .ok()
+            .and_then(|message| message.content)
+            .ok_or(EnvelopeRefused::Malformed)?;
+        Ok(Opened { from, id, traceparent: header.traceparent, content, body_hash })
+    }
+
+    /// Only what is signed is remembered, so that nobody can fill the memory with
+    /// garbage.
+    fn remember(&self, id: [u8; 16], now: Millis) -> Result<(), EnvelopeRefused> {
+        let mut seen = match self.seen.lock() {
+            Ok(seen) => seen,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        seen.remember(id, now)
+    }
+}
+
+/// Envelope ids of the last minutes.
+#[derive(Debug, Default)]
+struct Seen {
+    ids: HashSet<[u8; 16]>,
+    by_time: VecDeque<(Millis, [u8; 16])>,
+}
+
+impl Seen {
+    fn remember(&mut self, id: [u8; 16], now: Millis) -> Result<(), EnvelopeRefused> {
+        while let Some((at, old)) = self.by_time.front().copied()
+            && at + limits::ENVELOPE_MEMORY_MS < now
+        {
+            self.by_time.pop_front();
+            self.ids.remove(&old);
+        }
+        if self.ids.contains(&id) {
+            return Err(EnvelopeRefused::Replayed);
+        }
+        if self.ids.len() as u64 >= limits::ENVELOPES_REMEMBERED_MAX {
+            return Err(EnvelopeRefused::TooMany);
+        }
+        self.ids.insert(id);
+        self.by_time.push_back((now, id));
+        Ok(())
+    }
+}
+
+fn signed_bytes(header: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut bytes = DOMAIN.to_vec();
+    bytes.extend_from_slice(&sm3(&[header]));
+    bytes.extend_from_slice(&sm3(&[body]));
+    bytes
+}
+
+fn member_code(province: u32) -> String {
+    format!("{province:06}")
+}

@@ -1,0 +1,161 @@
+//! The peers' side door: opens an envelope, hands it to the gateway, seals the
+//! answer. A message that is stale, replayed, altered, from nobody or for somebody
+//! else is refused, counted and journalled.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, service::Routes};
+
+use super::{
+    envelope::{EnvelopeRefused, Envelopes, Opened},
+    wire::{self, BadMessage},
+};
+use crate::{
+    gateway::{CardAsk, ChipAsk, CryptoPool, Gateway, PeerAsker, PeerError},
+    limits,
+    model::{Assurance, CertIdentity, PeerCertificate, Reason},
+    proto::federation::v1::{
+        DenyListAccepted, Envelope, ExchangeRequest, ExchangeResponse,
+        message::Content,
+        peer_service_server::{PeerService, PeerServiceServer},
+    },
+    telemetry::metrics,
+};
+
+/// The member region whose certificate opened the connection.
+fn caller_of<T>(request: &Request<T>) -> Option<u32> {
+    match request.extensions().get::<Arc<PeerCertificate>>()?.identity()? {
+        CertIdentity::Peer { province } => Some(province),
+        CertIdentity::Terminal { .. } => None,
+    }
+}
+
+/// The peers' door over one gateway.
+pub fn routes(gateway: Arc<Gateway>, envelopes: Arc<Envelopes>) -> Routes {
+    let server = PeerServer { gateway, envelopes, pool: CryptoPool::new() };
+    Routes::new(PeerServiceServer::new(server).max_decoding_message_size(limits::UPLOAD_BYTES_MAX))
+}
+
+/// Answers peers.
+#[derive(Debug)]
+struct PeerServer {
+    gateway: Arc<Gateway>,
+    envelopes: Arc<Envelopes>,
+    pool: CryptoPool,
+}
+
+impl PeerServer {
+    async fn open(&self, envelope: Envelope, caller: u32) -> Result<Opened, EnvelopeRefused> {
+        let (envelopes, live) = (Arc::clone(&self.envelopes), self.gateway.live());
+        self.pool
+            .run(move || envelopes.open(&envelope, caller, None, &live.trust))
+            .await
+            .unwrap_or(Err(EnvelopeRefused::Malformed))
+    }
+
+    async fn seal(
+        &self,
+        to: u32,
+        content: Content,
+        question: [u8; 16],
+        trace: String,
+    ) -> Result<Envelope, Status> {
+        let (envelopes, live) = (Arc::clone(&self.envelopes), self.gateway.live());
+        let sealed = self.pool.run(move || envelopes.seal(to, content, &question, &trace, &live.trust)).await;
+        match sealed {
+            Ok(Ok((envelope, _))) => Ok(envelope),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "an answer to a peer cannot be signed");
+                Err(Status::unavailable("the answer cannot be signed"))
+            }
+            Err(_) => Err(Status::unavailable("shutting down")),
+        }
+    }
+
+    async fn answer(&self, opened: Opened) -> Result<Content, PeerError> {
+        let (from, fingerprint) = (opened.from, opened.body_hash);
+        let asker = |origin| -> Result<PeerAsker, PeerError> {
+            let origin = wire::origin_of(origin, &opened.traceparent).map_err(bad)?;
+            Ok(PeerAsker { province: from, origin, fingerprint })
+        };
+        match opened.content {
+            Content::ChipRelayBegin(begin) => {
+                let (card, challenge) = wire::challenge_of(begin.challenge).map_err(bad)?;
+                let chip = ChipAsk { card, challenge };
+                let begun = self.gateway.peer_begin_chip(asker(begin.origin)?, chip).await?;
+                Ok(Content::ChipRelayBegun(wire::begun_to_wire(&begun)))
+            }
+            Content::ChipRelayFinish(finish) => {
+                let data = wire::holder_data_of(&finish).map_err(bad)?;
+                let session = wire::token_of(&finish.chip_session).map_err(bad)?;
+                let confirmed = self.gateway.peer_finish_chip(asker(finish.origin)?, session, data).await?;
+                Ok(Content::HolderConfirmed(wire::confirmed_to_wire(&confirmed, Assurance::Chip)))
+            }
+            Content::CodeSettle(settle) => {
+                let confirmed = self.gateway.peer_settle_code(asker(settle.origin)?, &settle.code).await?;
+                Ok(Content::HolderConfirmed(wire::confirmed_to_wire(&confirmed, Assurance::Code)))
+            }
+            Content::LossReport(report) => {
+                let kind = wire::loss_of(report.kind).map_err(bad)?;
+                self.card_ask(asker(report.origin)?, &report.card_identifier, CardAsk::ReportLoss(kind)).await
+            }
+            Content::LossLift(lift) => {
+                self.card_ask(asker(lift.origin)?, &lift.card_identifier, CardAsk::LiftLoss).await
+            }
+            Content::CardStateRead(read) => {
+                self.card_ask(asker(read.origin)?, &read.card_identifier, CardAsk::ReadState).await
+            }
+            Content::DenyListDelta(delta) => {
+                let delta = wire::delta_of(delta, from).map_err(bad)?;
+                let known = self.gateway.take_deny_delta(delta).await;
+                let version =
+                    known.map_err(|refusal| PeerError::Unreachable(refusal.reason.code().into()))?;
+                Ok(Content::DenyListAccepted(DenyListAccepted { version }))
+            }
+            Content::ChipRelayBegun(_)
+            | Content::HolderConfirmed(_)
+            | Content::CardStateAnswer(_)
+            | Content::DenyListAccepted(_)
+            | Content::Refusal(_) => Err(PeerError::Refused(Reason::FieldInvalid)),
+        }
+    }
+
+    async fn card_ask(&self, asker: PeerAsker, card: &[u8], ask: CardAsk) -> Result<Content, PeerError> {
+        let card = wire::card_of(card).map_err(bad)?;
+        let said = self.gateway.peer_ask_card(asker, card, ask).await?;
+        Ok(Content::CardStateAnswer(wire::said_to_wire(&said)))
+    }
+}
+
+fn bad(_: BadMessage) -> PeerError {
+    PeerError::Refused(Reason::FieldInvalid)
+}
+
+#[tonic::async_trait]
+impl PeerService for PeerServer {
+    async fn exchange(
+        &self,
+        request: Request<ExchangeRequest>,
+    ) -> Result<Response<ExchangeResponse>, Status> {
+        let Some(caller) = caller_of(&request) else {
+            return Err(Status::unauthenticated("the certificate names no member region"));
+        };
+        let envelope = request.into_inner().envelope.unwrap_or_default();
+        let opened = self.open(envelope, caller).await.map_err(|refused| {
+            metrics::envelope_refused(caller);
+            self.gateway.audit_peer_refusal(&format!("{caller:06}"), Reason::PeerNotTrusted);
+            tracing::warn!(peer = caller, why = %refused, "refused an envelope");
+            Status::permission_denied(refused.to_string())
+        })?;
+        let (from, id, trace) = (opened.from, opened.id, opened.traceparent.clone());
+        let content = match self.answer(opened).await {
+            Ok(content) => content,
+            Err(error) => match wire::refusal_to_wire(&error) {
+                Some(refusal) => Content::Refusal(refusal),
+                None => return Err(Status::unavailable(error.to_string())),
+            },
+        };
+        let envelope = self.seal(from, content, id, trace).await?;
+        Ok(Response::new(ExchangeResponse { envelope: Some(envelope) }))
+    }
+}
