@@ -102,7 +102,11 @@ mod tests {
             uris: uris.iter().map(|uri| uri.to_string()).collect(),
             fingerprint: [0; 32],
         };
-        assert_eq!(certificate.identity().map(|identity| identity.to_string()).as_deref(), expect, "{uris:?}");
+        assert_eq!(
+            certificate.identity().map(|identity| identity.to_string()).as_deref(),
+            expect,
+            "{uris:?}"
+        );
     }
 
     #[test]

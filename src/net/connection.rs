@@ -64,7 +64,9 @@ pub(super) async fn run<S, B>(
         greeted = greet(&shared, stream, from) => greeted,
     };
     match greeted {
-        Ok((stream, certificate, registered)) => serve(&shared, service, stream, certificate, registered).await,
+        Ok((stream, certificate, registered)) => {
+            serve(&shared, service, stream, certificate, registered).await
+        }
         Err(reason) => shared.registry.refuse(reason),
     }
 }

@@ -77,7 +77,11 @@ where
                 let at = Instant::now() + allowed;
                 request.extensions_mut().insert(Deadline(at.into_std()));
                 let stream_until = (!rule.one_answer).then_some(at);
-                DeadlineFuture::Timed { future: self.inner.call(request), sleep: sleep_until(at), stream_until }
+                DeadlineFuture::Timed {
+                    future: self.inner.call(request),
+                    sleep: sleep_until(at),
+                    stream_until,
+                }
             }
             None => DeadlineFuture::Free { future: self.inner.call(request) },
         }
@@ -119,7 +123,8 @@ where
                 }
             },
         };
-        let timed = |inner| TimedBody { inner, until: until.map(|at| Box::pin(sleep_until(at))), over: false };
+        let timed =
+            |inner| TimedBody { inner, until: until.map(|at| Box::pin(sleep_until(at))), over: false };
         Poll::Ready(answer.map(|response| response.map(timed)))
     }
 }
@@ -141,7 +146,10 @@ impl<B: Body<Data = Bytes>> Body for TimedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         if *this.over {
             return Poll::Ready(None);

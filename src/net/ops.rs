@@ -114,7 +114,13 @@ async fn ready(State(sources): State<Arc<OpsSources>>) -> (StatusCode, String) {
 }
 
 async fn version() -> impl IntoResponse {
-    let text = concat!("{\"name\":\"", env!("CARGO_PKG_NAME"), "\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}\n");
+    let text = concat!(
+        "{\"name\":\"",
+        env!("CARGO_PKG_NAME"),
+        "\",\"version\":\"",
+        env!("CARGO_PKG_VERSION"),
+        "\"}\n"
+    );
     ([(header::CONTENT_TYPE, "application/json")], text)
 }
 

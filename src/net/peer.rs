@@ -29,8 +29,12 @@ pub fn read_certificate(der: &CertificateDer<'_>) -> Result<PeerCertificate, Unr
             _ => None,
         })
         .collect();
-    let common_name =
-        certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned);
+    let common_name = certificate
+        .subject()
+        .iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok())
+        .map(str::to_owned);
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest(&SHA256, der).as_ref());
     Ok(PeerCertificate {

@@ -109,9 +109,9 @@ impl Registry {
     /// Takes a place if fewer than `max` are taken.
     pub(super) fn enter(self: &Arc<Self>, max: usize) -> Option<Place> {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        let taken = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
-            (open < max).then_some(open + 1)
-        });
+        let taken = self
+            .open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < max).then_some(open + 1));
         taken.ok()?;
         metrics::connection_opened();
         Some(Place(self.clone()))

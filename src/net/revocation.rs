@@ -73,8 +73,9 @@ impl RevocationLists {
             let newest = known.made_at.entry(key).or_insert(made_at);
             *newest = made_at.max(*newest);
         }
-        if let Some(root) =
-            roots.iter().find(|root| !lists.is_empty() && !known.made_at.contains_key(root.subject().as_raw()))
+        if let Some(root) = roots
+            .iter()
+            .find(|root| !lists.is_empty() && !known.made_at.contains_key(root.subject().as_raw()))
         {
             return Err(RevocationProblem::Missing { root: root.subject().to_string() });
         }

@@ -63,7 +63,10 @@ where
     }
 }
 
-fn refuse<B: Body, R>(request: &Request<B>, rule: MethodRule) -> Option<(RequestRefusal, Response<OrEmpty<R>>)> {
+fn refuse<B: Body, R>(
+    request: &Request<B>,
+    rule: MethodRule,
+) -> Option<(RequestRefusal, Response<OrEmpty<R>>)> {
     if request.method() != Method::POST {
         return Some((RequestRefusal::Method, http_refusal(StatusCode::METHOD_NOT_ALLOWED)));
     }
@@ -72,9 +75,7 @@ fn refuse<B: Body, R>(request: &Request<B>, rule: MethodRule) -> Option<(Request
     }
     if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
         let mut response = refusal(Code::Unimplemented, COMPRESSED);
-        response
-            .headers_mut()
-            .insert("grpc-accept-encoding", http::HeaderValue::from_static("identity"));
+        response.headers_mut().insert("grpc-accept-encoding", http::HeaderValue::from_static("identity"));
         return Some((RequestRefusal::Compressed, response));
     }
     if rule.one_request && request.body().is_end_stream() {
@@ -150,7 +151,10 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         if *this.over {
             return Poll::Ready(None);
@@ -290,7 +294,8 @@ mod tests {
         let whole = parts.concat();
         for chunk in 1..=whole.len().max(1) {
             let mut reading = Reading::new(rule(one_request));
-            let read = whole.chunks(chunk).try_for_each(|data| reading.take(data)).and_then(|()| reading.end());
+            let read =
+                whole.chunks(chunk).try_for_each(|data| reading.take(data)).and_then(|()| reading.end());
             assert_eq!(read, expect, "in chunks of {chunk}");
         }
     }

@@ -31,7 +31,8 @@ use crate::{
     crypto::{Digest32, Sealer},
     limits,
     model::{
-        AggregateKey, Clock, Decision, Millis, Outcome, Rng, Status, Stored, TransactionId, View, Write, record,
+        AggregateKey, Clock, Decision, Millis, Outcome, Rng, Status, Stored, TransactionId, View, Write,
+        record,
     },
 };
 
@@ -348,7 +349,11 @@ fn stored_size(stored: &record::StoredEntry) -> usize {
 type Revised = Vec<(AggregateKey, record::Write)>;
 
 /// Gives writes their revision and parts the open from the personal ones.
-fn revised(writes: &[Write], touches: &[AggregateKey], view: &View) -> Result<(Revised, Revised), StoreError> {
+fn revised(
+    writes: &[Write],
+    touches: &[AggregateKey],
+    view: &View,
+) -> Result<(Revised, Revised), StoreError> {
     let (mut open, mut personal) = (Revised::new(), Revised::new());
     for write in writes {
         if !touches.contains(&write.key) {
@@ -433,4 +438,3 @@ fn task(task: &crate::model::Task) -> record::Task {
         body: task.body.to_vec(),
     }
 }
-

@@ -82,8 +82,12 @@ impl RealDisk {
 impl Disk for RealDisk {
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         const ZEROS: [u8; 1 << 18] = [0; 1 << 18];
-        let file =
-            OpenOptions::new().create(true).truncate(true).read(true).write(true).open(self.dir.join(name))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(self.dir.join(name))?;
         let mut at = 0;
         while at < bytes {
             let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(ZEROS.len());

@@ -298,7 +298,12 @@ fn chain(
     clock: &dyn Clock,
 ) -> Result<(ChainName, ChainEnd), OpenError> {
     let key_id = key_id(&vault.public_key(KeyName::Journal)?);
-    let name = |epoch| ChainName { region: options.region, node: options.node.clone(), epoch, key_id: key_id.clone() };
+    let name = |epoch| ChainName {
+        region: options.region,
+        node: options.node.clone(),
+        epoch,
+        key_id: key_id.clone(),
+    };
     let Some(last) = &recovered.last else {
         let epoch = u64::try_from(clock.now_ms()).unwrap_or(0);
         let end = ChainEnd { sequence: 0, hash: [0; 32], committed_at: Millis::MIN, signature: None };
@@ -378,7 +383,14 @@ impl Store for EmbeddedStore {
                 rows.push(row);
             }
         }
-        rows.sort_by_key(|row| std::cmp::Reverse((row.committed_at, row.location.segment, row.location.offset, row.location.index)));
+        rows.sort_by_key(|row| {
+            std::cmp::Reverse((
+                row.committed_at,
+                row.location.segment,
+                row.location.offset,
+                row.location.index,
+            ))
+        });
         rows.truncate(most);
         rows.iter().map(|row| self.reader.read(row.location)).collect()
     }

@@ -105,7 +105,11 @@ pub(super) fn read(file: &dyn DiskFile, offset: u64, size: u64) -> io::Result<Fo
 }
 
 /// The first whole frame at or after `offset`, where there is one.
-pub(super) fn find_after(file: &dyn DiskFile, mut offset: u64, size: u64) -> io::Result<Option<(u64, Frame)>> {
+pub(super) fn find_after(
+    file: &dyn DiskFile,
+    mut offset: u64,
+    size: u64,
+) -> io::Result<Option<(u64, Frame)>> {
     while let Some(at) = first_non_zero(file, offset, size)? {
         offset = at - at % ALIGN;
         if let Found::Frame(frame) = read(file, offset, size)? {

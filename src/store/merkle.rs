@@ -119,8 +119,7 @@ pub fn check_receipt(
     entry: Option<EntryProof<'_>>,
     verify: &dyn Fn(&[u8], &[u8; 64]) -> bool,
 ) -> Result<record::BatchHeader, BadReceipt> {
-    let header =
-        record::BatchHeader::decode(receipt.batch_header.clone()).map_err(|_| BadReceipt::Header)?;
+    let header = record::BatchHeader::decode(receipt.batch_header.clone()).map_err(|_| BadReceipt::Header)?;
     if let Some(entry) = entry
         && leaf_of_digests(&sm3(&[entry.public_part]), &entry.sealed_digest) != receipt.leaf
     {

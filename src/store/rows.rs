@@ -120,7 +120,12 @@ impl Rows {
     }
 
     /// The newest entries about a subject in a scene, newest first.
-    pub(super) fn about(&self, subject: Subject, scene: Scene, most: usize) -> Result<Vec<AboutRow>, StoreError> {
+    pub(super) fn about(
+        &self,
+        subject: Subject,
+        scene: Scene,
+        most: usize,
+    ) -> Result<Vec<AboutRow>, StoreError> {
         let prefix = about_prefix(subject, scene.name());
         let pairs = self.index.pairs(&prefix, None, most)?;
         let read = pairs.iter().map(|(key, value)| {
@@ -154,7 +159,8 @@ impl Rows {
     /// Applies batches in order, in one atomic write with the marker.
     pub(super) fn apply(&self, batches: &[Arc<Effects>]) -> Result<(), StoreError> {
         let Some(last) = batches.last() else { return Ok(()) };
-        let mut changes = Vec::with_capacity(5 * batches.iter().map(|batch| batch.entries.len()).sum::<usize>());
+        let mut changes =
+            Vec::with_capacity(5 * batches.iter().map(|batch| batch.entries.len()).sum::<usize>());
         let mut open_tasks = HashMap::new();
         for batch in batches {
             for (index, entry) in batch.entries.iter().enumerate() {

@@ -74,7 +74,8 @@ pub fn verify_disk(
         check_entries(&walked).map_err(broken)?;
         report.batches += 1;
         report.entries += walked.batch.entries.len() as u64;
-        report.first_sequence = if report.batches == 1 { walked.header.sequence } else { report.first_sequence };
+        report.first_sequence =
+            if report.batches == 1 { walked.header.sequence } else { report.first_sequence };
         report.last_sequence = walked.header.sequence;
         report.head_hash = walked.hash;
         before = (walked.header.count > 0).then(|| walked.batch.header.clone());

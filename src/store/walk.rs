@@ -143,7 +143,9 @@ fn segment_chain(segments: &Segments, firsts: &[u64]) -> Result<Vec<Option<Segme
                 return Err(place.broken(what));
             }
             HeadFound::Header(head) => heads.push(Some(head)),
-            HeadFound::Nothing | HeadFound::Bad if is_last && has_no_frame(&*file, place)? => heads.push(None),
+            HeadFound::Nothing | HeadFound::Bad if is_last && has_no_frame(&*file, place)? => {
+                heads.push(None)
+            }
             HeadFound::Nothing | HeadFound::Bad => {
                 return Err(place.broken("the segment's header is not what was written"));
             }
@@ -201,7 +203,8 @@ fn one_segment(
         && let Some((at, frame)) =
             frame::find_after(file, place.offset, size).map_err(|error| place.io(&error))?
     {
-        let what = format!("batch {} stands whole at offset {at}, what is before it does not", frame.sequence);
+        let what =
+            format!("batch {} stands whole at offset {at}, what is before it does not", frame.sequence);
         return Err(place.broken(what));
     }
     if tail == Tail::MustBeZeros
@@ -214,8 +217,8 @@ fn one_segment(
 
 /// Checks a batch against what it must continue.
 fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Result<Walked, Broken> {
-    let batch =
-        record::Batch::decode(frame.body.as_slice()).map_err(|_| place.broken("the batch cannot be decoded"))?;
+    let batch = record::Batch::decode(frame.body.as_slice())
+        .map_err(|_| place.broken("the batch cannot be decoded"))?;
     let header = record::BatchHeader::decode(batch.header.as_slice())
         .map_err(|_| place.broken("the batch's header cannot be decoded"))?;
     if frame.sequence != expect.sequence || header.sequence != expect.sequence {
@@ -227,7 +230,8 @@ fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Result<Walked
     if header.count as usize != batch.entries.len() {
         return Err(place.broken("the batch has another number of entries than its header says"));
     }
-    let leaves = batch.entries.iter().map(|entry| leaf_hash(&entry.public_part, &entry.sealed_part)).collect();
+    let leaves =
+        batch.entries.iter().map(|entry| leaf_hash(&entry.public_part, &entry.sealed_part)).collect();
     if Tree::over(leaves).root().as_slice() != header.root {
         return Err(place.broken("the entries are not those under the header's root"));
     }
@@ -235,11 +239,8 @@ fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Result<Walked
         return Err(place.broken("the time of commitment goes backwards"));
     }
     let hash = batch_hash(&batch.header);
-    *expect = Expect {
-        sequence: expect.sequence + 1,
-        previous: Some(hash),
-        committed_at: header.committed_at_ms,
-    };
+    *expect =
+        Expect { sequence: expect.sequence + 1, previous: Some(hash), committed_at: header.committed_at_ms };
     Ok(Walked { segment: place.segment, offset: place.offset, next: frame.next, hash, header, batch })
 }
 

@@ -149,7 +149,9 @@ async fn a_frame_longer_than_agreed_ends_the_connection() {
     let world = World::start();
     let holder = world.authority.holder(GATE);
     let mut raw = world.tls(holder.config).await.expect("let in");
-    raw.write_all(&[PREFACE, EMPTY_SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]].concat()).await.expect("sent");
+    raw.write_all(&[PREFACE, EMPTY_SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]].concat())
+        .await
+        .expect("sent");
     let mut rest = Vec::new();
     let _ = soon(raw.read_to_end(&mut rest)).await;
     until(|| world.handle.counts().open == 0).await;

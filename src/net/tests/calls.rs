@@ -74,9 +74,7 @@ async fn a_call_that_takes_too_long_ends_with_its_deadline() {
 #[tokio::test]
 async fn a_browser_is_understood() {
     let mut browser = request(message("x"));
-    browser
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/grpc-web+proto"));
+    browser.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc-web+proto"));
     let answer = answer_to(browser).await;
     assert_eq!(answer.http, 200);
     assert_eq!(answer.headers["content-type"], "application/grpc-web+proto");
@@ -100,7 +98,8 @@ async fn health_and_reflection_answer() {
     for version in ["v1", "v1alpha"] {
         // ServerReflectionRequest { list_services: "" }
         let mut list = request(vec![0, 0, 0, 0, 2, 0x3a, 0]);
-        let uri = format!("https://localhost/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let uri =
+            format!("https://localhost/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
         *list.uri_mut() = uri.parse().expect("a URI");
         let answer = gate.send(list).await.expect("an answer");
         let text = String::from_utf8_lossy(&answer.body).into_owned();

@@ -130,7 +130,8 @@ async fn every_client_root_needs_its_list() {
     let authority = Authority::new("the city");
     authority.revoke(&[], 1);
     let other = Authority::new("another");
-    let both = [authority.path("roots.pem"), other.path("roots.pem")].map(|path| fs::read(path).expect("read"));
+    let both =
+        [authority.path("roots.pem"), other.path("roots.pem")].map(|path| fs::read(path).expect("read"));
     fs::write(authority.path("roots.pem"), both.concat()).expect("written");
     let loaded = TlsState::load(authority.options_with_list(), Arc::new(SystemClock));
     assert!(matches!(loaded, Err(TlsError::Revocation(RevocationProblem::Missing { .. }))));

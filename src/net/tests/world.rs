@@ -20,7 +20,8 @@ use crate::{
     model::{Deadline, PeerCertificate, SystemClock},
     net::{self, Drained, Handle, Methods, Server, ServerOptions, TlsOptions, TlsState},
     proto::transaction::v1::{
-        GetTransactionRequest, GetTransactionResponse, get_transaction_request::By,
+        GetTransactionRequest, GetTransactionResponse,
+        get_transaction_request::By,
         transaction_service_server::{TransactionService, TransactionServiceServer},
     },
 };
@@ -79,7 +80,8 @@ impl World {
         let tls = Arc::new(tls);
         let desk = Desk::default();
         let routes = Routes::new(TransactionServiceServer::new(desk.clone()));
-        let (routes, _) = net::with_health_and_reflection(routes, crate::proto::DESCRIPTORS).expect("reflection");
+        let (routes, _) =
+            net::with_health_and_reflection(routes, crate::proto::DESCRIPTORS).expect("reflection");
         let methods = Arc::new(Methods::from_descriptors(crate::proto::DESCRIPTORS).expect("descriptors"));
         let server = Server::bind(options, tls.clone()).expect("a free port");
         let (handle, address, drain) = (server.handle(), server.local_addr(), CancellationToken::new());
@@ -154,7 +156,12 @@ impl Client {
         let (parts, body) = response.into_parts();
         let collected = soon(body.collect()).await?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
-        Ok(Answer { http: parts.status.as_u16(), headers: parts.headers, trailers, body: collected.to_bytes() })
+        Ok(Answer {
+            http: parts.status.as_u16(),
+            headers: parts.headers,
+            trailers,
+            body: collected.to_bytes(),
+        })
     }
 
     /// A good call.
@@ -165,7 +172,8 @@ impl Client {
     /// A call that can run beside others.
     pub(super) fn asking(&self, request_id: &str) -> JoinHandle<Result<Answer, BoxError>> {
         let connection = tokio::spawn(std::future::pending());
-        let (mut beside, request_id) = (Client { sender: self.sender.clone(), connection }, request_id.to_owned());
+        let (mut beside, request_id) =
+            (Client { sender: self.sender.clone(), connection }, request_id.to_owned());
         tokio::spawn(async move { beside.ask(&request_id).await })
     }
 }

@@ -45,7 +45,9 @@ impl Index for MemIndex {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         Ok(rows
             .range(prefix.to_vec()..)
-            .take_while(|(key, _)| key.starts_with(prefix) && until.is_none_or(|until| key.as_slice() < until))
+            .take_while(|(key, _)| {
+                key.starts_with(prefix) && until.is_none_or(|until| key.as_slice() < until)
+            })
             .take(most)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect())

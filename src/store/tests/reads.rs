@@ -66,8 +66,12 @@ fn every_aggregate_of_a_kind_is_scanned() {
     }));
     at_every_stage(units, |store| {
         let keys = |kind| {
-            let mut keys: Vec<_> =
-                store.scan(kind).expect("readable").into_iter().map(|(key, stored)| (key, stored.revision)).collect();
+            let mut keys: Vec<_> = store
+                .scan(kind)
+                .expect("readable")
+                .into_iter()
+                .map(|(key, stored)| (key, stored.revision))
+                .collect();
             keys.sort();
             keys
         };
@@ -93,7 +97,10 @@ fn destroying_a_key_erases_the_person_and_breaks_no_chain() {
         assert_eq!(gone.detail, "", "nothing personal is left");
         assert_receipt(&gone);
         assert_eq!(store.load(&transit(1)).expect("readable"), None);
-        assert_eq!(store.find(&participant(), request(2)).expect("readable").expect("there").detail, "ride 2");
+        assert_eq!(
+            store.find(&participant(), request(2)).expect("readable").expect("there").detail,
+            "ride 2"
+        );
     };
     check(&store);
     store.close();

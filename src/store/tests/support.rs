@@ -215,11 +215,7 @@ pub(super) fn tap(number: u32, transaction: u32, holder: u8) -> Unit {
     unit_with(transaction, step, touches, move |view, _| {
         let mut decision = Decision::new(Outcome::Approved);
         decision.subject = Some(subject(holder));
-        decision.detail = Detail {
-            schema: 1,
-            bytes: Bytes::from(format!("ride {number}")),
-            personal: true,
-        };
+        decision.detail = Detail { schema: 1, bytes: Bytes::from(format!("ride {number}")), personal: true };
         let rides = view.revision(&card) as u32 + 1;
         decision.writes = vec![
             put(&card, rides.to_be_bytes().to_vec()),

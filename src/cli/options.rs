@@ -1,0 +1,179 @@
+//! `gateway.toml` as it is written: where everything of one region's gateway is.
+//! Paths are relative to the file, or to `data_root` where the file says so.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::{adapters::sip2::Sip2Options, gateway::OperatorLine, scenes::library};
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayFile {
+    /// Keys, certificates, journal.
+    pub data_root: PathBuf,
+    pub region: RegionOptions,
+    pub listen: ListenOptions,
+    pub tls: TlsPair,
+    pub vault: VaultOptions,
+    pub store: StoreSection,
+    pub files: Files,
+    #[serde(default)]
+    pub log: LogOptions,
+    #[serde(default)]
+    pub operator: Vec<OperatorLine>,
+}
+
+/// Which region this is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionOptions {
+    /// 110000 style.
+    pub province: u32,
+    pub name_zh: String,
+    pub name_en: String,
+    /// Names this writer's chain.
+    pub node: String,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenOptions {
+    pub terminals: SocketAddr,
+    pub operators: SocketAddr,
+    pub peers: SocketAddr,
+}
+
+/// The two TLS listeners' material.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsPair {
+    pub terminals: TlsSection,
+    pub peers: TlsSection,
+}
+
+/// One listener's files, relative to `data_root`, PEM.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_roots: PathBuf,
+    #[serde(default)]
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+/// The sealed key file and where its passphrase comes from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultOptions {
+    pub file: PathBuf,
+    #[serde(default)]
+    pub passphrase_env: Option<String>,
+    #[serde(default)]
+    pub passphrase_fd: Option<u32>,
+}
+
+/// The embedded store.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    /// Relative to `data_root`; the journal is in its folder `journal`.
+    pub dir: PathBuf,
+    #[serde(default = "default_segment_mib")]
+    pub segment_mib: u64,
+}
+
+const fn default_segment_mib() -> u64 {
+    64
+}
+
+/// The other files of the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    pub participants: PathBuf,
+    pub policy: PathBuf,
+    pub libraries: PathBuf,
+    pub codes: PathBuf,
+    pub fares: PathBuf,
+    pub stations: PathBuf,
+    /// Relative to `data_root`.
+    pub trust: PathBuf,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogOptions {
+    /// `json` or `text`.
+    pub format: LogFormat,
+    /// `info`, or per module as `onecard=debug,info`.
+    pub filter: String,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { format: LogFormat::Json, filter: "info".into() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// `libraries.toml`: the libraries and the lines to them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LibrariesFile {
+    pub library: Vec<library::Library>,
+    pub inquiry: library::InquiryPolicy,
+    /// By the library's code.
+    pub sip2: BTreeMap<String, Sip2Options>,
+}
+
+impl GatewayFile {
+    /// Makes every path absolute: `folder` is where the file lies.
+    pub fn resolve(mut self, folder: &Path) -> Self {
+        let root = folder.join(&self.data_root);
+        for path in [
+            &mut self.tls.terminals.certificate,
+            &mut self.tls.terminals.key,
+            &mut self.tls.terminals.client_roots,
+            &mut self.tls.peers.certificate,
+            &mut self.tls.peers.key,
+            &mut self.tls.peers.client_roots,
+            &mut self.vault.file,
+            &mut self.store.dir,
+            &mut self.files.trust,
+        ] {
+            *path = root.join(&*path);
+        }
+        for lists in [&mut self.tls.terminals.revocation_lists, &mut self.tls.peers.revocation_lists] {
+            for path in lists {
+                *path = root.join(&*path);
+            }
+        }
+        for path in [
+            &mut self.files.participants,
+            &mut self.files.policy,
+            &mut self.files.libraries,
+            &mut self.files.codes,
+            &mut self.files.fares,
+            &mut self.files.stations,
+        ] {
+            *path = folder.join(&*path);
+        }
+        self.data_root = root;
+        self
+    }
+}
