@@ -1,12 +1,71 @@
-//! One file a subcommand; joins everything.
+//! One file a subcommand; joins everything: reads the whole configuration, opens
+//! what it names, registers the scenes, and hands over.
 
+mod check;
+pub mod edge;
+pub mod load;
+pub mod open;
+pub mod options;
+mod serve;
 mod terminal;
+mod watch;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
+use clap::{Parser, Subcommand};
+
+pub use serve::ServeArgs;
 pub use terminal::{TerminalArgs, run as run_terminal};
 
-/// Runs the command line; the whole program.
+/// 居民服务一卡通网关 / the gateway behind the social security card as one card for
+/// everything.
+#[derive(Debug, Parser)]
+#[command(name = "onecard", version, about, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one region's gateway. 运行一个地区的网关
+    Serve(ServeArgs),
+    /// Read a configuration whole and say everything that is wrong. 检查配置
+    Check(check::CheckArgs),
+    /// Act as a terminal: tap, borrow, authenticate, ask. 充当终端
+    Terminal(TerminalArgs),
+}
+
+/// Runs the command line of this process; the whole program.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    main_from(std::env::args_os())
+}
+
+/// Runs a command line; the first word is the program's name.
+pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match CommandLine::try_parse_from(args) {
+        Ok(line) => line,
+        Err(help) => {
+            let failed = help.use_stderr();
+            // A closed pipe behind `--help` is no failure worth telling.
+            let _ = help.print();
+            return if failed { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    match line.command {
+        Command::Serve(args) => told(serve::run(args)),
+        Command::Check(args) => told(check::run(&args)),
+        Command::Terminal(args) => terminal::run(&args),
+    }
+}
+
+/// A failure as people read it: what happened, then why, then why that.
+fn told(done: anyhow::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("onecard: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -9,7 +9,9 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{adapters::sip2::Sip2Options, gateway::OperatorLine, scenes::library};
+use crate::{
+    adapters::sip2::Sip2Options, gateway::OperatorLine, scenes::library, telemetry::logs::LogOptions,
+};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -106,29 +108,6 @@ pub struct Files {
     pub stations: PathBuf,
     /// Relative to `data_root`.
     pub trust: PathBuf,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogOptions {
-    /// `json` or `text`.
-    pub format: LogFormat,
-    /// `info`, or per module as `onecard=debug,info`.
-    pub filter: String,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        LogOptions { format: LogFormat::Json, filter: "info".into() }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    Json,
-    Text,
 }
 
 /// `libraries.toml`: the libraries and the lines to them.

@@ -1,125 +1,163 @@
-//! `onecard serve`: one region's gateway, as production runs it. Joins every room:
-//! opens keys and store, builds the gateway, joins the peers, listens, reloads on
-//! SIGHUP, drains on SIGTERM.
+//! `onecard serve`: one region's gateway, as production runs it. Opens keys and
+//! store, joins the peers, listens, reloads on SIGHUP, drains on SIGTERM.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    edge,
     load::{self, Loaded},
-    open,
+    open::{self, Opened},
+    options::GatewayFile,
+    watch,
 };
 use crate::{
-    api, federation,
-    gateway::{Gateway, TaskRunner},
+    federation,
+    gateway::{Gateway, Peers, TaskRunner},
     limits,
     model::{Clock, SystemClock, SystemRng},
-    net::{self, ops},
-    proto,
+    net::{self, OpsOptions, OpsServer, OpsSources, ReadinessCheck},
+    store::{EmbeddedStore, Store as _},
     telemetry::{logs, metrics},
-    trust::TrustList,
 };
 
 /// Runs one region's gateway until it is told to stop.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub struct ServeArgs {
     /// The region's folder of the configuration, for example config/tianjin.
     #[arg(long)]
-    config: PathBuf,
+    pub config: PathBuf,
 
     /// Also stop when standard input closes: for a parent that may die.
     #[arg(long, hide = true)]
-    stop_with_stdin: bool,
+    pub stop_with_stdin: bool,
 }
-
-/// How often the gauges of slow things are set.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often due tasks are looked for.
 const TASKS_EVERY: Duration = Duration::from_millis(200);
 
-impl Serve {
-    /// Runs it.
-    ///
-    /// # Errors
-    /// When the configuration is wrong, a key is missing or a port is taken.
-    pub fn run(self) -> anyhow::Result<()> {
-        let loaded = load::load(&self.config)?;
-        logs::install(&loaded.file.log.filter, loaded.file.log.format == super::options::LogFormat::Json)
-            .context("logs cannot be set up")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.serve(loaded))
+/// What readiness asks; each becomes true once, the last false again at a drain.
+#[derive(Debug, Default)]
+struct Ready {
+    keys_and_store: AtomicBool,
+    listening: AtomicBool,
+}
+
+/// Runs `onecard serve`.
+///
+/// # Errors
+/// When the configuration is wrong, a key is missing or a port is taken.
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let loaded = load::load(&args.config)?;
+    logs::install(&loaded.file.log).context("logs cannot be set up")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args, loaded))
+}
+
+async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
+    // First of all: metric handles bind when they are first used.
+    let prometheus = metrics::install().context("metrics cannot be set up")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stop = CancellationToken::new();
+    let file = loaded.file.clone();
+    for notice in &loaded.notices {
+        tracing::warn!(notice, "known and not verified");
     }
 
-    async fn serve(self, loaded: Loaded) -> anyhow::Result<()> {
-        let prometheus = metrics::install().context("metrics cannot be set up")?;
-        let town_stop = CancellationToken::new();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let file = loaded.file.clone();
+    // The operators' side listens first and says what is not ready yet.
+    let ready = Arc::new(Ready::default());
+    let opened_store = Arc::new(std::sync::OnceLock::new());
+    let operators = operators(&file, &ready, &opened_store, prometheus).await?;
+    let operators = tokio::spawn(operators.serve(stop.clone()));
 
-        // Ready only when keys, configuration, store and trust list are loaded: the
-        // operators' side listens first and says so.
-        let readiness = ops::Readiness::new(&["keys", "configuration", "store", "trust-list", "listeners"]);
-        let operators = ops::bind(file.listen.operators).await.context("the operators' port")?;
-        let operators_task = tokio::spawn(operators.serve(prometheus, readiness.clone(), town_stop.clone()));
+    let opening = Arc::clone(&clock);
+    let opened = tokio::task::spawn_blocking(move || open::open(loaded, opening)).await??;
+    let Opened { gateway, store, libraries } = opened;
+    let _ = opened_store.set(Arc::clone(&store));
+    ready.keys_and_store.store(true, Ordering::Release);
 
-        let parts = open::open(loaded, Arc::clone(&clock))?;
-        readiness.done("keys");
-        readiness.done("configuration");
-        readiness.done("store");
-        readiness.done("trust-list");
-        let (gateway, store) = (parts.gateway, parts.store);
+    let background = TaskTracker::new();
+    let envelopes = join_peers(&file, &gateway, &clock, &background, &stop)?;
+    background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
+    background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
+    let keep_alive = tokio::spawn((*libraries).clone().run());
 
-        let background = TaskTracker::new();
-        let peers = join_peers(&file, &gateway, parts.trust, &clock, &background, &town_stop)?;
-        background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(town_stop.clone()));
-        background.spawn(gauges(Arc::clone(&gateway), Arc::clone(&store), town_stop.clone()));
+    let drain = CancellationToken::new();
+    let terminals_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.terminals), Arc::clone(&clock))?);
+    let peers_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.peers), Arc::clone(&clock))?);
+    let terminals =
+        net::Server::bind(net::ServerOptions::at(file.listen.terminals), Arc::clone(&terminals_tls))?;
+    let peers = net::Server::bind(net::ServerOptions::at(file.listen.peers), Arc::clone(&peers_tls))?;
+    tracing::info!(
+        region = file.region.province, terminals = %terminals.local_addr(), peers = %peers.local_addr(),
+        operators = %file.listen.operators, "the gateway serves"
+    );
+    let (terminal_service, health) = edge::terminals(&gateway)?;
+    let terminals = tokio::spawn(terminals.serve(terminal_service, drain.clone()));
+    let peers = tokio::spawn(peers.serve(edge::peers(&gateway, &envelopes)?, drain.clone()));
+    ready.listening.store(true, Ordering::Release);
 
-        let terminals_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.terminals), Arc::clone(&clock))?);
-        let peers_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.peers), Arc::clone(&clock))?);
-        let terminals = net::Server::bind(net::ServerOptions::at(file.listen.terminals), Arc::clone(&terminals_tls))?;
-        let peer_door = net::Server::bind(net::ServerOptions::at(file.listen.peers), Arc::clone(&peers_tls))?;
-        tracing::info!(
-            region = file.region.province,
-            terminals = %terminals.local_addr(), peers = %peer_door.local_addr(), operators = %file.listen.operators,
-            "the gateway serves"
-        );
+    let reloads =
+        watch::Reloads { folder: args.config, gateway: Arc::clone(&gateway), terminals_tls, peers_tls };
+    watch::until_told(args.stop_with_stdin, &reloads).await?;
 
-        let drain = CancellationToken::new();
-        let terminals = tokio::spawn(terminals.serve(terminal_service(&gateway)?, drain.clone()));
-        let peer_door = tokio::spawn(peer_door.serve(peer_service(&gateway, &peers)?, drain.clone()));
-        readiness.done("listeners");
-
-        let reloads = Reloads { config: self.config.clone(), gateway: Arc::clone(&gateway), terminals_tls, peers_tls };
-        until_told(self.stop_with_stdin, reloads).await?;
-
-        // Last in, first out: no new calls, finish those under way, then the tasks,
-        // then the store.
-        tracing::info!("draining");
-        readiness.undone("listeners");
-        drain.cancel();
-        let (terminals, peer_door) = tokio::join!(terminals, peer_door);
-        tracing::info!(terminals = ?terminals, peers = ?peer_door, "drained");
-        town_stop.cancel();
-        background.close();
-        if tokio::time::timeout(limits::DRAIN_MAX, background.wait()).await.is_err() {
-            tracing::warn!("background work did not end in time");
-        }
-        let _ = operators_task.await;
-        store.close();
-        tracing::info!("stopped");
-        Ok(())
+    // Last in, first out: no new calls, those under way finish, then the tasks,
+    // then the store.
+    tracing::info!("draining");
+    ready.listening.store(false, Ordering::Release);
+    edge::not_serving(&health).await;
+    drain.cancel();
+    let (terminals, peers) = tokio::join!(terminals, peers);
+    tracing::info!(terminals = ?terminals.ok(), peers = ?peers.ok(), "drained");
+    stop.cancel();
+    keep_alive.abort();
+    background.close();
+    if tokio::time::timeout(limits::DRAIN_MAX, background.wait()).await.is_err() {
+        tracing::warn!("background work did not end in time");
     }
+    let closing = Arc::clone(&store);
+    tokio::task::spawn_blocking(move || closing.close()).await?;
+    operators.await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn operators(
+    file: &GatewayFile,
+    ready: &Arc<Ready>,
+    store: &Arc<std::sync::OnceLock<Arc<EmbeddedStore>>>,
+    prometheus: metrics_exporter_prometheus::PrometheusHandle,
+) -> anyhow::Result<OpsServer> {
+    let (keys, listening, store) = (Arc::clone(ready), Arc::clone(ready), Arc::clone(store));
+    let sources = OpsSources {
+        metrics: Box::new(move || prometheus.render()),
+        readiness: vec![
+            // A configuration or trust list that is wrong ends the start before this.
+            ReadinessCheck::new("keys, configuration, trust list", move || {
+                keys.keys_and_store.load(Ordering::Acquire)
+            }),
+            ReadinessCheck::new("store", move || store.get().is_some_and(|store| store.is_ready())),
+            ReadinessCheck::new("listeners", move || listening.listening.load(Ordering::Acquire)),
+        ],
+    };
+    let options = OpsOptions { listen: file.listen.operators, beyond_loopback: false };
+    Ok(OpsServer::bind(&options, sources).await?)
 }
 
 /// The lines to the other members, and the push of our deny list to each.
 fn join_peers(
-    file: &super::options::GatewayFile,
+    file: &GatewayFile,
     gateway: &Arc<Gateway>,
-    trust: TrustList,
     clock: &Arc<dyn Clock>,
     background: &TaskTracker,
     stop: &CancellationToken,
@@ -130,41 +168,19 @@ fn join_peers(
         Arc::clone(clock),
         Arc::new(SystemRng),
     ));
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let read =
+        |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let tls = federation::PeerTls {
         roots: read(&file.tls.peers.client_roots)?,
         certificate: read(&file.tls.peers.certificate)?,
         key: read(&file.tls.peers.key)?,
     };
-    let peers = federation::PeerClients::new(&trust, &tls, Arc::clone(&envelopes), Arc::clone(gateway))?;
-    gateway.join(Arc::clone(&peers) as Arc<dyn crate::gateway::Peers>);
+    let trust = &gateway.live().trust;
+    let peers = federation::PeerClients::new(trust, &tls, Arc::clone(&envelopes), Arc::clone(gateway))?;
+    gateway.join(Arc::clone(&peers) as Arc<dyn Peers>);
     for to in peers.provinces().collect::<Vec<_>>() {
         let sync = federation::DenySync::new(Arc::clone(gateway), Arc::clone(&peers), to);
         background.spawn(sync.run(stop.clone()));
     }
     Ok(envelopes)
-}
-
-fn methods(gateway_limits: bool) -> anyhow::Result<Arc<net::Methods>> {
-    let methods = net::Methods::from_descriptors(proto::DESCRIPTORS)?;
-    let methods = if gateway_limits {
-        methods
-            .with_message_limit(crate::gateway::method::UPLOAD_TAPS.path, limits::UPLOAD_BYTES_MAX)
-            .with_deadline(crate::gateway::method::UPLOAD_TAPS.path, limits::DEADLINE_MAX)
-    } else {
-        methods.with_message_limit(crate::gateway::method::PEER.path, limits::UPLOAD_BYTES_MAX)
-    };
-    Ok(Arc::new(methods))
-}
-
-type Edge = net::Edge<tonic_free::Routes>;
-
-/// The terminals' contract behind the edge's layers.
-fn terminal_service(gateway: &Arc<Gateway>) -> anyhow::Result<Edge> {
-    Ok(net::edge(api::routes(Arc::clone(gateway)), methods(true)?))
-}
-
-/// The peers' door behind the same layers.
-fn peer_service(gateway: &Arc<Gateway>, envelopes: &Arc<federation::Envelopes>) -> anyhow::Result<Edge> {
-    Ok(net::edge(federation::routes(Arc::clone(gateway), Arc::clone(envelopes)), methods(false)?))
 }

@@ -52,6 +52,26 @@ impl Gateway {
         Ok(())
     }
 
+    /// Reads the lists back when the store knows more than memory: a call that was
+    /// given up between its commit and the change of the list leaves it so.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn refresh_deny_list(&self) -> Result<(), Refusal> {
+        for (key, stored) in self.store.scan(AggregateKind::DenyListHead)? {
+            let head = DenyListHead::decode(stored.body).map_err(|_| Refusal::internal())?;
+            let province = <[u8; 4]>::try_from(key.id.as_slice()).map(u32::from_be_bytes);
+            if province.is_ok_and(|province| head.version > self.deny.version(province)) {
+                self.read_back_deny_list()?;
+                if let Some(peers) = self.peers() {
+                    peers.deny_list_changed(self.deny_list_version());
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Our own list changed with this entry: memory first, then the peers. Called
     /// before the loss is acknowledged.
     pub(super) fn spread_denial(&self, committed: &Committed) {

@@ -85,6 +85,13 @@ impl TransactionId {
         u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]) >> 12
     }
 
+    /// When it was made, by the clock of the gateway that made it.
+    pub fn made_at_ms(&self) -> Millis {
+        let mut time = [0; 8];
+        time[2..].copy_from_slice(&self.0[4..10]);
+        i64::from_be_bytes(time)
+    }
+
     pub fn shard(&self) -> u16 {
         u16::from_be_bytes([self.0[2], self.0[3]]) & 0x0fff
     }
@@ -283,6 +290,7 @@ mod tests {
     fn a_transaction_id_carries_region_and_shard() {
         let id = TransactionId::new(130_000, 7, 1_790_000_000_000, &Fixed);
         assert_eq!((id.province(), id.shard()), (130_000, 7));
+        assert_eq!(id.made_at_ms(), 1_790_000_000_000);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string(), "130000-007-01a0c4506c00-abababababab");
     }

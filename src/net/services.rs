@@ -13,6 +13,13 @@ use super::{
     web::Web,
 };
 
+/// gRPC services by path, and the reporter of their health: names for composers,
+/// who know no gRPC library.
+pub type Routed = Routes;
+/// Tells callers which services serve.
+pub type Health = HealthReporter;
+pub use tonic_health::ServingStatus;
+
 /// A service behind all layers of the edge.
 pub type Edge<S> = Web<Strict<Deadlines<S>>>;
 

@@ -1,0 +1,172 @@
+//! Reads one region's configuration, whole: every file, every rule, before
+//! anything is opened or swapped.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::options::{GatewayFile, LibrariesFile, TlsSection};
+use crate::{
+    adapters::sip2::Sip2Options,
+    config::{self, Overlay},
+    gateway::{Live, PolicyFile, Registry, RegistryFile},
+    identity::{CodeTables, Province},
+    net::TlsOptions,
+    scenes::{library::LibraryPolicy, transit::FareBook},
+    trust::TrustList,
+};
+
+/// The file of a region's folder that names the others.
+const GATEWAY_FILE: &str = "gateway.toml";
+
+/// A configuration that was checked whole.
+#[derive(Debug)]
+pub struct Loaded {
+    pub file: GatewayFile,
+    pub live: Live,
+    pub sip2: BTreeMap<String, Sip2Options>,
+    /// What works and should be known: unverified fares, operators without table.
+    pub notices: Vec<String>,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("配置有误，未采用 / the configuration is wrong and was not taken:\n{}", .0.join("\n"))]
+pub struct WrongConfiguration(pub Vec<String>);
+
+/// Reads the configuration in `folder`.
+///
+/// # Errors
+/// Every problem of every file, not the first.
+pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
+    let one = |problem: String| WrongConfiguration(vec![problem]);
+    let file = config::load::<GatewayFile>(&folder.join(GATEWAY_FILE), &Overlay::from_env())
+        .map_err(|error| one(error.to_string()))?
+        .options
+        .resolve(folder);
+
+    let mut problems = Vec::new();
+    if Province::from_code(file.region.province).is_err() {
+        problems.push(format!("region.province: {} is no province / 不是省级代码", file.region.province));
+    }
+    let registry = take(&mut problems, read::<RegistryFile>(&file.files.participants))
+        .and_then(|file| list(&mut problems, "participants", Registry::build(&file)));
+    let policy = take(&mut problems, read::<PolicyFile>(&file.files.policy));
+    let libraries = take(&mut problems, read::<LibrariesFile>(&file.files.libraries));
+    let trust = take(&mut problems, read_trust(&file.files.trust));
+    let fares = take_all(&mut problems, read_fares(&file));
+    check_codes(&mut problems, &file.files.codes);
+    let abroad = policy.as_ref().and_then(|policy| {
+        problems.extend(policy.problems().into_iter().map(|problem| format!("policy: {problem}")));
+        take_all(&mut problems, Live::read_abroad(&policy.abroad))
+    });
+    if let Some(libraries) = &libraries {
+        check_libraries(&mut problems, libraries);
+    }
+    if trust.as_ref().is_some_and(|trust| trust.member(file.region.province).is_none()) {
+        problems.push("trust list: this region is not on it / 信任列表中没有本地区".into());
+    }
+
+    match (registry, policy, libraries, trust, fares, abroad, problems.is_empty()) {
+        (Some(registry), Some(policy), Some(libraries), Some(trust), Some(fares), Some(abroad), true) => {
+            let notices = notices(&fares, &registry, &file);
+            let LibrariesFile { library, inquiry, sip2 } = libraries;
+            let libraries = LibraryPolicy { libraries: library, inquiry };
+            let live = Live { registry, policy, fares, libraries, trust, abroad };
+            Ok(Loaded { file, live, sip2, notices })
+        }
+        _ => Err(WrongConfiguration(problems)),
+    }
+}
+
+/// A listener's TLS files.
+pub fn tls(section: &TlsSection) -> TlsOptions {
+    TlsOptions {
+        certificate: section.certificate.clone(),
+        key: section.key.clone(),
+        client_roots: section.client_roots.clone(),
+        revocation_lists: section.revocation_lists.clone(),
+        enforce_revocation_expiry: false,
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
+    config::load::<T>(path, &Overlay::none()).map(|loaded| loaded.options).map_err(|error| error.to_string())
+}
+
+fn read_trust(path: &Path) -> Result<TrustList, String> {
+    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    TrustList::parse(&bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read_fares(file: &GatewayFile) -> Result<FareBook, Vec<String>> {
+    let folder = &file.files.fares;
+    let listed = fs::read_dir(folder).map_err(|error| vec![format!("{}: {error}", folder.display())])?;
+    let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    paths.sort();
+    let mut texts = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        texts.push((name, text));
+    }
+    let stations = |name: &str| fs::read_to_string(file.files.stations.join(format!("{name}.csv"))).ok();
+    FareBook::parse(&texts, &stations, &file.operator)
+        .map_err(|problems| problems.iter().map(|problem| format!("fares: {problem}")).collect())
+}
+
+fn check_codes(problems: &mut Vec<String>, folder: &Path) {
+    let text = |path: &str| {
+        let path = Path::new(path);
+        fs::read_to_string(folder.join(path.file_name().map_or(path, Path::new)))
+    };
+    if let Err(bad) = CodeTables::read(text) {
+        problems.push(format!("codes: {bad}"));
+    }
+}
+
+fn check_libraries(problems: &mut Vec<String>, file: &LibrariesFile) {
+    let policy = LibraryPolicy { libraries: file.library.clone(), inquiry: file.inquiry.clone() };
+    if let Err(bad) = policy.check() {
+        problems.push(format!("libraries: {bad}"));
+    }
+    for library in &file.library {
+        if !file.sip2.contains_key(&library.code) {
+            problems.push(format!(
+                "libraries: `{0}` has no line; add [sip2.{0}] / 缺少 [sip2.{0}] 连接配置",
+                library.code
+            ));
+        }
+    }
+}
+
+/// What an operator should know and need not mend today.
+fn notices(fares: &FareBook, registry: &Registry, file: &GatewayFile) -> Vec<String> {
+    let mut notices: Vec<String> = fares.check().iter().map(ToString::to_string).collect();
+    for line in &file.operator {
+        let known = line.participant.parse().is_ok_and(|id| registry.participant(&id).is_some());
+        if !known {
+            notices.push(format!("operator `{}` is no participant / 未登记的运营方", line.participant));
+        }
+    }
+    notices
+}
+
+fn take<T>(problems: &mut Vec<String>, read: Result<T, String>) -> Option<T> {
+    read.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn take_all<T>(problems: &mut Vec<String>, read: Result<T, Vec<String>>) -> Option<T> {
+    read.map_err(|mut found| problems.append(&mut found)).ok()
+}
+
+fn list<T, E: std::fmt::Display>(
+    problems: &mut Vec<String>,
+    what: &str,
+    built: Result<T, Vec<E>>,
+) -> Option<T> {
+    built.map_err(|found| problems.extend(found.iter().map(|problem| format!("{what}: {problem}")))).ok()
+}

@@ -1,0 +1,135 @@
+//! Opens what a gateway stands on: vault, holder keys, store, libraries; and the
+//! gateway over them.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{
+    load::Loaded,
+    options::{GatewayFile, VaultOptions},
+};
+use crate::{
+    adapters::{self, CallEnd, breaker::BreakerState, sip2::Sip2Adapter},
+    crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, SoftVault},
+    gateway::{Gateway, Libraries, Parts},
+    model::{Clock, SystemRng},
+    scenes::library::LibraryPort,
+    store::{EmbeddedStore, Store, StoreObserver, StoreOptions},
+    telemetry::metrics::{self, Breaker, CallOutcome},
+};
+
+/// What was opened.
+pub struct Opened {
+    pub gateway: Arc<Gateway>,
+    pub store: Arc<EmbeddedStore>,
+    /// The adapter's keep-alive must be run.
+    pub libraries: Arc<Sip2Adapter>,
+}
+
+/// Opens everything that a checked configuration names.
+///
+/// # Errors
+/// A vault that cannot be opened, a store that is held, broken or full.
+pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
+    let Loaded { file, live, sip2, .. } = loaded;
+    let vault: Arc<dyn KeyVault> = Arc::new(open_vault(&file.vault)?);
+    let sealer =
+        HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
+            .context("the holder keys cannot be opened")?;
+    let store = EmbeddedStore::open_watched(
+        store_options(&file),
+        Arc::clone(&vault),
+        Arc::new(sealer),
+        Arc::clone(&clock),
+        Arc::new(Watch),
+    )
+    .with_context(|| format!("the store in {} cannot be opened", file.store.dir.display()))?;
+    let store = Arc::new(store);
+
+    let adapter = Sip2Adapter::new(sip2, Arc::clone(&clock), Arc::new(Watch))
+        .context("the lines to the libraries cannot be used")?;
+    let adapter = Arc::new(adapter);
+    let libraries: Libraries = live
+        .libraries
+        .libraries
+        .iter()
+        .map(|library| (library.code.clone(), Arc::clone(&adapter) as Arc<dyn LibraryPort>))
+        .collect();
+
+    let gateway = Gateway::open(Parts {
+        province: file.region.province,
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        vault,
+        suite: Arc::new(SandboxSuite),
+        libraries,
+        live,
+        clock,
+        rng: Arc::new(SystemRng),
+    })
+    .context("the deny list cannot be read back")?;
+    Ok(Opened { gateway, store, libraries: adapter })
+}
+
+fn store_options(file: &GatewayFile) -> StoreOptions {
+    let mut options = StoreOptions::in_dir(&file.store.dir, file.region.province);
+    options.node.clone_from(&file.region.node);
+    options.segment_bytes = file.store.segment_mib * 1024 * 1024;
+    options
+}
+
+fn open_vault(options: &VaultOptions) -> anyhow::Result<SoftVault> {
+    let passphrase = match (&options.passphrase_env, options.passphrase_fd) {
+        (Some(name), None) => Passphrase::from_env(name).with_context(|| {
+            format!("the vault's passphrase is expected in the environment variable {name}")
+        })?,
+        (None, Some(fd)) => Passphrase::from_fd(fd)
+            .with_context(|| format!("the vault's passphrase is expected on file descriptor {fd}"))?,
+        _ => anyhow::bail!(
+            "vault: give passphrase_env or passphrase_fd, one of them / 须配置 passphrase_env 或 passphrase_fd 之一"
+        ),
+    };
+    SoftVault::open_file(&options.file, &passphrase)
+        .with_context(|| format!("the vault {} cannot be opened", options.file.display()))
+}
+
+/// Carries what store and adapters tell to the metrics.
+struct Watch;
+
+impl StoreObserver for Watch {
+    fn batch_committed(&self, entries: usize, _bytes: usize, took: Duration) {
+        metrics::commit_batch(entries, took);
+    }
+
+    fn index_lag(&self, entries: usize) {
+        metrics::index_lag(entries);
+    }
+
+    fn index_rebuilding(&self, batches: u64) {
+        tracing::info!(batches, "the index is being caught up from the journal");
+    }
+
+    fn stopped(&self, reason: &str) {
+        tracing::error!(reason, "the journal has stopped; restart the gateway to read it back");
+    }
+}
+
+impl adapters::Observer for Watch {
+    fn called(&self, backend: &str, _act: &'static str, end: CallEnd, took: Duration) {
+        let outcome = match end {
+            CallEnd::Answered | CallEnd::Declined => CallOutcome::Answered,
+            CallEnd::NotSent => CallOutcome::NotSent,
+            CallEnd::Unknown => CallOutcome::Unknown,
+        };
+        metrics::adapter_called(backend, outcome, took);
+    }
+
+    fn breaker(&self, backend: &str, state: BreakerState) {
+        let state = match state {
+            BreakerState::Closed => Breaker::Closed,
+            BreakerState::HalfOpen => Breaker::Probing,
+            BreakerState::Open => Breaker::Open,
+        };
+        metrics::adapter_breaker(backend, state);
+    }
+}
