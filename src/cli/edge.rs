@@ -3,7 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::{api, federation, gateway::Gateway, gateway::method, limits, net, proto};
+use crate::{
+    api, federation,
+    gateway::{Gateway, Role, method},
+    limits,
+    model::PeerCertificate,
+    net, proto,
+};
 
 /// A service as the accept loop takes it.
 pub type Edge = net::Edge<net::Routed>;
@@ -16,8 +22,14 @@ pub fn terminals(gateway: &Arc<Gateway>) -> anyhow::Result<(Edge, net::Health)> 
     let methods = net::Methods::from_descriptors(proto::DESCRIPTORS)?
         .with_message_limit(method::UPLOAD_TAPS.path, limits::UPLOAD_BYTES_MAX)
         .with_deadline(method::UPLOAD_TAPS.path, limits::DEADLINE_MAX);
+    let registered = Arc::clone(gateway);
+    let may_reflect = move |extensions: &http::Extensions| {
+        let certificate = extensions.get::<Arc<PeerCertificate>>();
+        let caller = certificate.and_then(|certificate| registered.caller(certificate));
+        caller.is_some_and(|caller| caller.participant.role == Role::Operator)
+    };
     let (routes, health) =
-        net::with_health_and_reflection(api::routes(Arc::clone(gateway)), proto::DESCRIPTORS)?;
+        net::with_health_and_reflection(api::routes(Arc::clone(gateway)), proto::DESCRIPTORS, may_reflect)?;
     Ok((net::edge(routes, Arc::new(methods)), health))
 }
 

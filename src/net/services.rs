@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use tonic::service::Routes;
+use tonic::{
+    Extensions, Request, Status,
+    service::{Routes, interceptor::InterceptedService},
+};
 use tonic_health::server::HealthReporter;
 
 use super::{
@@ -42,9 +45,15 @@ pub enum BadReflection {
 /// Adds health, and reflection in both versions that tools in the field speak
 /// (`v1` and `v1alpha`), from an encoded `FileDescriptorSet`. The reporter says
 /// which services serve; at a drain the caller sets them to not serving first.
+/// Reflection answers those only whose request `may_reflect` lets through: the
+/// contract is public, the map of a running gateway is its operators'.
+///
+/// # Errors
+/// When reflection cannot be built from the descriptors.
 pub fn with_health_and_reflection(
     routes: Routes,
     descriptors: &[u8],
+    may_reflect: impl Fn(&Extensions) -> bool + Clone + Send + Sync + 'static,
 ) -> Result<(Routes, HealthReporter), BadReflection> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -52,9 +61,16 @@ pub fn with_health_and_reflection(
             .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let gate = move |request: Request<()>| {
+        if may_reflect(request.extensions()) {
+            Ok(request)
+        } else {
+            Err(Status::permission_denied("reflection is for the operators of the gateway"))
+        }
+    };
     let routes = routes
         .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(InterceptedService::new(reflection().build_v1()?, gate.clone()))
+        .add_service(InterceptedService::new(reflection().build_v1alpha()?, gate));
     Ok((routes, reporter))
 }

@@ -81,7 +81,7 @@ impl World {
         let desk = Desk::default();
         let routes = Routes::new(TransactionServiceServer::new(desk.clone()));
         let (routes, _) =
-            net::with_health_and_reflection(routes, crate::proto::DESCRIPTORS).expect("reflection");
+            net::with_health_and_reflection(routes, crate::proto::DESCRIPTORS, |_| true).expect("reflection");
         let methods = Arc::new(Methods::from_descriptors(crate::proto::DESCRIPTORS).expect("descriptors"));
         let server = Server::bind(options, tls.clone()).expect("a free port");
         let (handle, address, drain) = (server.handle(), server.local_addr(), CancellationToken::new());
