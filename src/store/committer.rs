@@ -310,7 +310,6 @@ impl Committer {
             claim: draft.claim,
             subject: decision.subject,
             scene: draft.meta.scene.name().into(),
-            committed_at: draft.now,
             aggregates,
             tasks: entry.tasks.clone(),
         };

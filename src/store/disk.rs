@@ -81,7 +81,7 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
-        const ZEROS: [u8; 1 << 18] = [0; 1 << 18];
+        static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
         let file = OpenOptions::new()
             .create(true)
             .truncate(true)

@@ -10,12 +10,14 @@ use prost::Message;
 use super::StoreError;
 use crate::{
     crypto::{Digest32, Sealer, sm3},
-    model::{AggregateKey, AggregateKind, Millis, Status, Stored, Subject, TransactionId, record},
+    model::{AggregateKey, AggregateKind, Status, Stored, Subject, TransactionId, record},
 };
 
 /// Where an entry lies: segment (its first sequence), offset of the frame, place
 /// in the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Sorts in the order of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub(super) segment: u64,
     pub(super) offset: u32,
@@ -73,7 +75,6 @@ pub(super) struct EntryEffects {
     pub(super) claim: Option<(ClaimKey, Claim)>,
     pub(super) subject: Option<Subject>,
     pub(super) scene: Arc<str>,
-    pub(super) committed_at: Millis,
     pub(super) aggregates: Vec<AggregateEffect>,
     pub(super) tasks: Vec<record::Task>,
 }
@@ -152,7 +153,8 @@ pub(super) fn stored_behind(
             let Some(opened) = opened else { return Ok(None) };
             // An entry may write an aggregate once only, see the committer.
             let write = opened.writes.into_iter().find(|write| key_of(write).as_ref() == Some(key));
-            Ok(write.ok_or_else(|| corrupt("a sealed part without the aggregate"))?).map(stored_of)
+            let write = write.ok_or_else(|| corrupt("a sealed part without the aggregate"))?;
+            Ok(stored_of(write))
         }
     }
 }
@@ -198,7 +200,6 @@ impl EntryEffects {
             claim,
             subject,
             scene: entry.scene.into(),
-            committed_at: entry.committed_at_ms,
             aggregates,
             tasks: entry.tasks,
         })

@@ -179,8 +179,7 @@ impl EmbeddedStore {
             index_lag_max: options.index_lag_max,
             threads: Mutex::default(),
         };
-        let spares = Spares::start().map_err(OpenError::Disk)?;
-        spares.prepare(Arc::clone(&parts.disk), options.segment_bytes);
+        let spares = Spares::start(parts.disk, options.segment_bytes).map_err(OpenError::Disk)?;
         let notary = Notary::start(Arc::clone(&parts.vault)).map_err(OpenError::Disk)?;
         let (to_writer, batches) = mpsc::sync_channel(1);
         let (to_indexer, durable) = mpsc::channel();
@@ -208,7 +207,6 @@ impl EmbeddedStore {
             name,
             end,
             place: recovered.place,
-            segment_bytes: options.segment_bytes,
             notary,
             spares,
             to_indexer,
@@ -377,22 +375,13 @@ impl Store for EmbeddedStore {
     }
 
     fn about(&self, subject: Subject, scene: Scene, most: usize) -> Result<Vec<Committed>, StoreError> {
-        let mut rows = self.shared.overlay.about(subject, scene, most);
-        for row in self.rows.about(subject, scene, most)? {
-            if !rows.contains(&row) {
-                rows.push(row);
-            }
-        }
-        rows.sort_by_key(|row| {
-            std::cmp::Reverse((
-                row.committed_at,
-                row.location.segment,
-                row.location.offset,
-                row.location.index,
-            ))
-        });
-        rows.truncate(most);
-        rows.iter().map(|row| self.reader.read(row.location)).collect()
+        // The newest of both; what left the overlay meanwhile comes twice.
+        let mut found = self.shared.overlay.about(subject, scene, most);
+        found.extend(self.rows.about(subject, scene, most)?);
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.dedup();
+        found.truncate(most);
+        found.into_iter().map(|location| self.reader.read(location)).collect()
     }
 
     fn scan(&self, kind: AggregateKind) -> Result<Vec<(AggregateKey, Stored)>, StoreError> {

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     effects::{Claim, ClaimKey, Effects, EntryEffects, Location},
-    rows::{AboutRow, StepRow},
+    rows::StepRow,
 };
 use crate::model::{AggregateKey, AggregateKind, Scene, Stored, Subject, TransactionId};
 
@@ -123,7 +123,7 @@ impl Overlay {
     }
 
     /// Entries about a subject, newest first.
-    pub(super) fn about(&self, subject: Subject, scene: Scene, most: usize) -> Vec<AboutRow> {
+    pub(super) fn about(&self, subject: Subject, scene: Scene, most: usize) -> Vec<Location> {
         let batches = self.batches();
         let newest_first = batches.iter().rev().flat_map(|batch| {
             batch.entries.iter().enumerate().rev().map(move |(index, entry)| (batch.location(index), entry))
@@ -131,12 +131,7 @@ impl Overlay {
         newest_first
             .filter(|(_, entry)| entry.subject == Some(subject) && *entry.scene == *scene.name())
             .take(most)
-            .map(|(location, entry)| AboutRow {
-                committed_at: entry.committed_at,
-                transaction: entry.transaction,
-                step: entry.step,
-                location,
-            })
+            .map(|(location, _)| location)
             .collect()
     }
 

@@ -7,7 +7,7 @@
 //! | `c` claim 16 | transaction 16 ‖ fingerprint 32 |
 //! | `t` transaction 16 ‖ step 4 | status 1 ‖ location 16 |
 //! | `a` kind 1 ‖ id | an aggregate, open or sealed |
-//! | `b` subject 16 ‖ scene ‖ 0 ‖ newest first 8 ‖ transaction 16 ‖ step 4 | location 16 |
+//! | `b` subject 16 ‖ scene ‖ 0 ‖ location 16, inverted so that the newest sorts first | nothing |
 //! | `d` due 8 ‖ transaction 16 ‖ kind | the task's body |
 //! | `k` transaction 16 ‖ kind | due 8 of the open task |
 
@@ -37,15 +37,6 @@ pub(super) struct Marker {
 pub(super) struct StepRow {
     pub(super) step: u32,
     pub(super) status: Status,
-    pub(super) location: Location,
-}
-
-/// An entry about a subject; sorts oldest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AboutRow {
-    pub(super) committed_at: Millis,
-    pub(super) transaction: TransactionId,
-    pub(super) step: u32,
     pub(super) location: Location,
 }
 
@@ -125,17 +116,12 @@ impl Rows {
         subject: Subject,
         scene: Scene,
         most: usize,
-    ) -> Result<Vec<AboutRow>, StoreError> {
+    ) -> Result<Vec<Location>, StoreError> {
         let prefix = about_prefix(subject, scene.name());
         let pairs = self.index.pairs(&prefix, None, most)?;
-        let read = pairs.iter().map(|(key, value)| {
-            let mut key = Bytes(key.get(prefix.len()..)?);
-            Some(AboutRow {
-                committed_at: newest_first(i64::from_be_bytes(key.take()?)),
-                transaction: TransactionId::from_bytes(key.take()?),
-                step: !u32::from_be_bytes(key.take()?),
-                location: Bytes(value).location()?,
-            })
+        let read = pairs.iter().map(|(key, _)| {
+            let inverted: [u8; 16] = key.get(prefix.len()..)?.try_into().ok()?;
+            Bytes(&inverted.map(|byte| !byte)).location()
         });
         read.collect::<Option<_>>().ok_or_else(|| corrupt("an entry of the index"))
     }
@@ -221,10 +207,8 @@ fn entry_changes(entry: &super::effects::EntryEffects, location: &[u8; 16], chan
     }
     if let Some(subject) = entry.subject {
         let mut key = about_prefix(subject, &entry.scene);
-        key.extend_from_slice(&newest_first(entry.committed_at).to_be_bytes());
-        key.extend_from_slice(transaction);
-        key.extend_from_slice(&(!entry.step).to_be_bytes());
-        changes.push((key, Some(location.to_vec())));
+        key.extend_from_slice(&location.map(|byte| !byte));
+        changes.push((key, Some(Vec::new())));
     }
 }
 
@@ -241,12 +225,6 @@ fn aggregate_key(key: &AggregateKey) -> Vec<u8> {
 
 fn about_prefix(subject: Subject, scene: &str) -> Vec<u8> {
     joined(b'b', &[subject.as_bytes(), scene.as_bytes(), &[0]])
-}
-
-/// Instants after 1970 in an order in which the newest sorts first; its own
-/// inverse.
-fn newest_first(at: Millis) -> i64 {
-    i64::MAX - at
 }
 
 /// Signed numbers in an order in which bytes sort as numbers.

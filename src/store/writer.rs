@@ -7,9 +7,9 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+        mpsc::{Receiver, Sender, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -17,11 +17,11 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Committed, StoreError, StoreObserver,
+    Committed, Disk, StoreError, StoreObserver,
     chain::{batch_hash, signed_bytes},
     committer::{OpenBatch, Shared},
     disk::DiskFile,
-    effects::Effects,
+    effects::{Effects, EntryEffects},
     frame,
     inbox::Answer,
     merkle::Tree,
@@ -29,7 +29,7 @@ use super::{
     segment::{self, FIRST_FRAME, SPARE, SegmentHeader, Segments},
 };
 use crate::{
-    crypto::{Digest32, KeyName, KeyVault},
+    crypto::{Digest32, KeyName, KeyVault, VaultError},
     model::{Millis, Receipt, record},
 };
 
@@ -72,7 +72,6 @@ pub(super) struct Writer {
     pub(super) end: ChainEnd,
     /// `None` in a journal without segments.
     pub(super) place: Option<WritePlace>,
-    pub(super) segment_bytes: u64,
     pub(super) notary: Notary,
     pub(super) spares: Spares,
     pub(super) to_indexer: Sender<Arc<Effects>>,
@@ -96,8 +95,7 @@ impl Writer {
             self.shared.inbox.writer_is_free();
         }
         if self.end.signature.is_some() && self.shared.health.error().is_none() {
-            let closing = OpenBatch { committed_at: self.end.committed_at, ..OpenBatch::default() };
-            self.write_or_stop(closing.committed_at, Vec::new(), Vec::new(), Vec::new());
+            self.write_or_stop(self.end.committed_at, Vec::new(), Vec::new(), Vec::new());
         }
     }
 
@@ -129,7 +127,7 @@ impl Writer {
         committed_at: Millis,
         stored: Vec<record::StoredEntry>,
         leaves: Vec<Digest32>,
-        effects: Vec<Arc<super::effects::EntryEffects>>,
+        effects: Vec<Arc<EntryEffects>>,
     ) -> Option<Durable> {
         let started = Instant::now();
         match self.write(committed_at, stored, leaves, effects) {
@@ -155,7 +153,7 @@ impl Writer {
         committed_at: Millis,
         stored: Vec<record::StoredEntry>,
         leaves: Vec<Digest32>,
-        entries: Vec<Arc<super::effects::EntryEffects>>,
+        entries: Vec<Arc<EntryEffects>>,
     ) -> io::Result<Durable> {
         let tree = Tree::over(leaves);
         let sequence = self.end.sequence + 1;
@@ -175,7 +173,7 @@ impl Writer {
         .encode_to_vec();
         let needs_signature = !stored.is_empty();
         if needs_signature {
-            self.notary.ask(&header)?;
+            self.notary.ask(&header);
         }
         let previous_signature = self.end.signature.map(|signature| signature.to_vec()).unwrap_or_default();
         let batch = record::Batch { header, entries: stored, previous_signature };
@@ -222,7 +220,7 @@ impl Writer {
         file.write_at(0, &header.encode())?;
         self.segments.add(first, Arc::clone(&file));
         self.place = Some(WritePlace { segment: first, file, offset: FIRST_FRAME });
-        self.spares.prepare(Arc::clone(disk), self.segment_bytes);
+        self.spares.prepare_next();
         Ok(())
     }
 }
@@ -241,65 +239,86 @@ fn answer(batch: &mut OpenBatch, durable: &Durable) {
     }
 }
 
-/// Signs headers on a thread of its own, so that the signature costs no time
-/// beside the sync.
-pub(super) struct Notary {
-    headers: Sender<Vec<u8>>,
-    signatures: Receiver<Result<[u8; 64], String>>,
+/// A thread that does one thing after another and is waited for when its owner
+/// goes, so that nothing holds the folder after the store is closed.
+struct Helper<Q: Send + 'static, A: Send + 'static> {
+    asks: Option<Sender<Q>>,
+    answers: Receiver<A>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Notary {
-    pub(super) fn start(vault: Arc<dyn KeyVault>) -> io::Result<Self> {
-        let (headers, asked) = channel::<Vec<u8>>();
-        let (answers, signatures) = channel();
-        thread::Builder::new().name("journal-notary".to_owned()).spawn(move || {
-            while let Ok(bytes) = asked.recv() {
-                let signed = vault.sign(KeyName::Journal, &bytes).map_err(|error| error.to_string());
-                if answers.send(signed).is_err() {
+impl<Q: Send + 'static, A: Send + 'static> Helper<Q, A> {
+    fn start(name: &str, work: impl Fn(Q) -> A + Send + 'static) -> io::Result<Self> {
+        let (asks, asked) = channel::<Q>();
+        let (answer, answers) = channel();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while let Ok(ask) = asked.recv() {
+                if answer.send(work(ask)).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Notary { headers, signatures })
+        Ok(Helper { asks: Some(asks), answers, thread: Some(thread) })
     }
 
-    fn ask(&self, header: &[u8]) -> io::Result<()> {
-        self.headers.send(signed_bytes(header)).map_err(|_| io::Error::other("the notary has gone"))
+    fn ask(&self, ask: Q) {
+        // A thread that has gone shows when the answer is fetched.
+        let _ = self.asks.as_ref().map(|asks| asks.send(ask));
+    }
+
+    fn answer(&self) -> io::Result<A> {
+        self.answers.recv().map_err(|_| io::Error::other("a helper thread of the journal has gone"))
+    }
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Drop for Helper<Q, A> {
+    fn drop(&mut self) {
+        self.asks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Signs headers on a thread of its own, so that the signature costs no time
+/// beside the sync.
+pub(super) struct Notary(Helper<Vec<u8>, Result<[u8; 64], VaultError>>);
+
+impl Notary {
+    pub(super) fn start(vault: Arc<dyn KeyVault>) -> io::Result<Self> {
+        let sign = move |bytes: Vec<u8>| vault.sign(KeyName::Journal, &bytes);
+        Helper::start("journal-notary", sign).map(Notary)
+    }
+
+    fn ask(&self, header: &[u8]) {
+        self.0.ask(signed_bytes(header));
     }
 
     fn answer(&self) -> io::Result<[u8; 64]> {
-        let signed = self.signatures.recv().map_err(|_| io::Error::other("the notary has gone"))?;
-        signed.map_err(|error| io::Error::other(format!("the batch could not be signed: {error}")))
+        self.0.answer()?.map_err(|error| io::Error::other(format!("the batch could not be signed: {error}")))
     }
 }
 
 /// Prepares the next segment on a thread of its own, so that rolling does not
 /// wait for 64 MiB of zeros.
 pub(super) struct Spares {
-    asked: SyncSender<(Arc<dyn super::Disk>, u64)>,
-    made: Receiver<io::Result<Arc<dyn DiskFile>>>,
+    helper: Helper<(), io::Result<Arc<dyn DiskFile>>>,
 }
 
 impl Spares {
-    pub(super) fn start() -> io::Result<Self> {
-        let (asked, asks) = sync_channel::<(Arc<dyn super::Disk>, u64)>(1);
-        let (makes, made) = channel();
-        thread::Builder::new().name("journal-spare".to_owned()).spawn(move || {
-            while let Ok((disk, bytes)) = asks.recv() {
-                if makes.send(disk.create(SPARE, bytes)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Spares { asked, made })
+    /// Starts with the first one.
+    pub(super) fn start(disk: Arc<dyn Disk>, bytes: u64) -> io::Result<Self> {
+        let helper = Helper::start("journal-spare", move |()| disk.create(SPARE, bytes))?;
+        helper.ask(());
+        Ok(Spares { helper })
     }
 
-    pub(super) fn prepare(&self, disk: Arc<dyn super::Disk>, bytes: u64) {
-        // A thread that has gone shows when the spare is taken.
-        let _ = self.asked.send((disk, bytes));
-    }
-
+    /// The prepared segment; a full disk shows here.
     fn take(&self) -> io::Result<Arc<dyn DiskFile>> {
-        self.made.recv().map_err(|_| io::Error::other("the next segment cannot be prepared"))?
+        self.helper.answer()?
+    }
+
+    fn prepare_next(&self) {
+        self.helper.ask(());
     }
 }

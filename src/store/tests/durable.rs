@@ -259,20 +259,20 @@ fn the_journal_rolls_to_new_segments_and_is_read_across_them() {
     let disk = LyingDisk::new();
     let world = World::on(disk.clone());
     let store = world.open();
-    for number in 0..700 {
-        commit(&store, tap(number, number, (number % 5) as u8)).expect("committed");
+    for number in 0..500 {
+        commit(&store, bulky(number)).expect("committed");
     }
     assert!(disk.list().expect("listed").len() > 3, "several segments");
-    for number in (0..700).step_by(37) {
+    for number in (0..500).step_by(37) {
         let found = store.find(&participant(), request(number)).expect("readable").expect("there");
         assert_receipt(&found);
     }
     let found = world.found(disk.lose_power(5));
     drop(store);
     let store = found.open();
-    assert_receipt(&store.find(&participant(), request(699)).expect("readable").expect("there"));
+    assert_receipt(&store.find(&participant(), request(499)).expect("readable").expect("there"));
     store.close();
-    assert_eq!(found.verify().expect("the journal holds").entries, 700);
+    assert_eq!(found.verify().expect("the journal holds").entries, 500);
 }
 
 #[test]

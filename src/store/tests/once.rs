@@ -178,9 +178,9 @@ proptest! {
                         (id, holder, rides[usize::from(holder)])
                     });
                     prop_assert_eq!(answer.replayed, first != id);
-                    prop_assert_eq!(&answer.entry.transaction_id, transaction(first).as_bytes());
+                    prop_assert_eq!(answer.entry.transaction_id.clone(), transaction(first).as_bytes().to_vec());
                     prop_assert_eq!(answer.entry.writes[0].revision, ride);
-                    prop_assert_eq!(&answer.entry.subject, subject(by).as_bytes());
+                    prop_assert_eq!(answer.entry.subject.clone(), subject(by).as_bytes().to_vec());
                 }
                 Act::Reopen => {
                     store.close();

@@ -6,8 +6,8 @@ use std::{
 };
 
 use aes_gcm::{
-    Aes128Gcm, KeyInit,
-    aead::{Aead, Payload},
+    AesGcm, KeyInit,
+    aead::{Aead, Payload, consts::U12},
 };
 use bytes::Bytes;
 use sm2::dsa::{
@@ -20,6 +20,8 @@ use crate::{
     model::*,
     store::*,
 };
+
+type Sm4Gcm = AesGcm<sm4::Sm4, U12>;
 
 const USER_ID: &str = "1234567812345678";
 
@@ -35,7 +37,7 @@ impl TestVault {
 impl KeyVault for TestVault {
     fn sign(&self, _: KeyName, message: &[u8]) -> Result<[u8; 64], VaultError> {
         let signature: Signature = self.0.sign(message);
-        Ok(signature.to_bytes())
+        Ok(signature.to_bytes().into())
     }
     fn public_key(&self, _: KeyName) -> Result<[u8; 65], VaultError> {
         let point = self.0.verifying_key().to_sec1_bytes();
@@ -67,9 +69,9 @@ impl TestSealer {
     pub(super) fn destroy(&self, subject: Subject) {
         self.destroyed.lock().expect("no panic").insert(subject);
     }
-    fn cipher(subject: Subject) -> Aes128Gcm {
+    fn cipher(subject: Subject) -> Sm4Gcm {
         let key = sm3(&[subject.as_bytes()]);
-        Aes128Gcm::new_from_slice(&key[..16]).expect("16 bytes")
+        Sm4Gcm::new_from_slice(&key[..16]).expect("16 bytes")
     }
 }
 
@@ -225,6 +227,15 @@ pub(super) fn tap(number: u32, transaction: u32, holder: u8) -> Unit {
             Posting { account: "a".to_owned(), amount: Fen::new(300) },
             Posting { account: "b".to_owned(), amount: Fen::new(-300) },
         ];
+        Ok(decision)
+    })
+}
+
+/// An entry that fills four sectors, so that segments are soon full.
+pub(super) fn bulky(number: u32) -> Unit {
+    unit_with(number, first(number), vec![], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.detail = Detail { schema: 1, bytes: vec![7; 1_500].into(), personal: false };
         Ok(decision)
     })
 }

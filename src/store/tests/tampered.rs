@@ -7,13 +7,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::support::*;
 use crate::store::{segment, *};
 
-/// A journal of three segments, closed in order.
+/// A journal of four segments, closed in order.
 fn journal() -> (World, LyingDisk) {
     let disk = LyingDisk::new();
     let world = World::on(disk.clone());
     let store = world.open();
     for number in 0..500 {
-        commit(&store, tap(number, number, (number % 5) as u8)).expect("committed");
+        commit(&store, bulky(number)).expect("committed");
     }
     store.close();
     (world, disk)
@@ -41,7 +41,7 @@ fn one_flipped_bit_anywhere_is_found_with_its_segment() {
                 (at, bit)
             })
             .expect("the segment is there");
-        let broken = world.verify().expect_err("a flipped bit is found");
+        let broken = verify_disk(Arc::clone(&world.disk), None).expect_err("a flipped bit is found");
         assert_eq!(broken.segment, first, "{broken}");
         assert!(broken.offset <= at as u64, "{broken}, flipped at {at}");
         disk.tamper(&name, |bytes| bytes[at] ^= bit);
