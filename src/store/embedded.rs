@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
-    Committed, Disk, DueTask, FjallIndex, Index, IndexError, NoObserver, RealDisk, Store, StoreError,
+    Committed, Disk, DueTask, FjallIndex, Index, IndexError, NoObserver, Proof, RealDisk, Store, StoreError,
     StoreObserver, StoreOptions, Unit,
     chain::{key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
@@ -248,6 +248,14 @@ impl EmbeddedStore {
     /// Entries that are journalled and not yet indexed.
     pub fn index_lag(&self) -> usize {
         self.shared.overlay.lag()
+    }
+
+    /// A proof for every step of a transaction, oldest first, for third parties.
+    ///
+    /// # Errors
+    /// When the journal or the index cannot be read.
+    pub fn prove(&self, transaction: TransactionId) -> Result<Vec<Proof>, StoreError> {
+        self.step_rows(transaction)?.iter().map(|step| self.reader.prove(step.location)).collect()
     }
 
     fn step_rows(&self, transaction: TransactionId) -> Result<Vec<StepRow>, StoreError> {

@@ -1,6 +1,7 @@
 //! The Merkle tree of a batch, and the check of a receipt that a third party can
 //! make with nothing but a public key.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::chain::{leaf_of_digests, signed_bytes};
@@ -91,6 +92,31 @@ pub struct EntryProof<'a> {
     pub public_part: &'a [u8],
     /// SM3 of the sealed part.
     pub sealed_digest: Digest32,
+}
+
+/// Everything a third party needs to see that an entry stands in the journal; it
+/// tells nothing personal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Encoded `record::Entry`, as stored.
+    pub public_part: Bytes,
+    /// SM3 of the sealed part.
+    pub sealed_digest: Digest32,
+    pub receipt: Receipt,
+}
+
+impl Proof {
+    /// Checks the proof; see [`check_receipt`].
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(
+        &self,
+        verify: &dyn Fn(&[u8], &[u8; 64]) -> bool,
+    ) -> Result<record::BatchHeader, BadReceipt> {
+        let entry = EntryProof { public_part: &self.public_part, sealed_digest: self.sealed_digest };
+        check_receipt(&self.receipt, Some(entry), verify)
+    }
 }
 
 /// Why a receipt proves nothing.

@@ -46,7 +46,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use embedded::{EmbeddedStore, OpenError, Parts};
 pub use index::{FjallIndex, Index, IndexError, MemIndex};
 pub use lying_disk::{Fault, LyingDisk};
-pub use merkle::{BadReceipt, EntryProof, Tree, check_receipt};
+pub use merkle::{BadReceipt, EntryProof, Proof, Tree, check_receipt};
 pub use observer::{NoObserver, StoreObserver};
 pub use options::StoreOptions;
 pub use verify::{VerifyReport, verify_dir, verify_disk};

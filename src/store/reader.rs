@@ -13,11 +13,11 @@ use super::{
     chain::leaf_hash,
     effects::{Location, bound, corrupt, subject_of, transaction_of, unseal},
     frame::{self, Found, Frame},
-    merkle::Tree,
+    merkle::{Proof, Tree},
     segment::{FIRST_FRAME, Segments},
 };
 use crate::{
-    crypto::Sealer,
+    crypto::{Sealer, sm3},
     model::{Receipt, record},
 };
 
@@ -70,14 +70,35 @@ impl Reader {
             Some(sealed) if !sealed.detail.is_empty() => sealed.detail.into(),
             Some(_) | None => Bytes::copy_from_slice(&entry.detail),
         };
-        let receipt = Receipt {
-            leaf: leaf_hash(&stored.public_part, &stored.sealed_part),
-            path: batch.tree.path(index),
-            index: location.index,
-            batch_header: batch.header.clone(),
-            signature: self.signature(&batch)?,
-        };
+        let receipt = self.receipt(&batch, stored, location.index)?;
         Ok(Committed { entry: Arc::new(entry), detail, receipt, replayed: true })
+    }
+
+    /// The proof of the step that lies at `location`.
+    pub(super) fn prove(&self, location: Location) -> Result<Proof, StoreError> {
+        let batch = self.batch((location.segment, location.offset))?;
+        let stored = batch.entries.get(location.index as usize);
+        let stored = stored.ok_or_else(|| corrupt("an entry is not where it was"))?;
+        Ok(Proof {
+            public_part: Bytes::copy_from_slice(&stored.public_part),
+            sealed_digest: sm3(&[&stored.sealed_part]),
+            receipt: self.receipt(&batch, stored, location.index)?,
+        })
+    }
+
+    fn receipt(
+        &self,
+        batch: &ReadBatch,
+        stored: &record::StoredEntry,
+        index: u32,
+    ) -> Result<Receipt, StoreError> {
+        Ok(Receipt {
+            leaf: leaf_hash(&stored.public_part, &stored.sealed_part),
+            path: batch.tree.path(index as usize),
+            index,
+            batch_header: batch.header.clone(),
+            signature: self.signature(batch)?,
+        })
     }
 
     fn batch(&self, place: Place) -> Result<Arc<ReadBatch>, StoreError> {

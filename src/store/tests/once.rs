@@ -45,19 +45,27 @@ fn a_repeat_after_a_restart_gets_the_same_bytes_and_a_receipt_that_holds() {
 }
 
 #[test]
-fn a_receipt_is_bound_to_its_entry() {
+fn a_proof_holds_for_its_entry_and_for_no_other() {
     let store = World::on(LyingDisk::new()).open();
-    let answers = wait(join_all((0..9).map(|at| store.commit(tap(at, at, at as u8)))));
-    for answer in answers {
-        let answer = answer.expect("committed");
-        let public_part = prost::Message::encode_to_vec(&*answer.entry);
-        let wrong = EntryProof { public_part: &public_part, sealed_digest: [0; 32] };
-        let refused = check_receipt(&answer.receipt, Some(wrong), &signed_by_test_vault);
-        assert_eq!(refused, Err(BadReceipt::OtherEntry));
-        let mut altered = answer.receipt.clone();
-        altered.signature[7] ^= 1;
-        assert_eq!(check_receipt(&altered, None, &signed_by_test_vault), Err(BadReceipt::Signature));
+    wait(join_all((0..9).map(|at| store.commit(tap(at, at, at as u8)))));
+    let prove = |number| store.prove(transaction(number)).expect("readable").remove(0);
+    for number in 0..9 {
+        let proof = prove(number);
+        let header = proof.check(&signed_by_test_vault).expect("the proof holds");
+        assert_eq!(header.region, 110_000);
+        let other = Proof { public_part: prove((number + 1) % 9).public_part, ..proof.clone() };
+        assert_eq!(other.check(&signed_by_test_vault), Err(BadReceipt::OtherEntry));
+        let mut altered = proof.clone();
+        altered.receipt.signature[7] ^= 1;
+        assert_eq!(altered.check(&signed_by_test_vault), Err(BadReceipt::Signature));
+        let mut elsewhere = proof.clone();
+        elsewhere.receipt.leaf[0] ^= 1;
+        assert_eq!(elsewhere.check(&signed_by_test_vault), Err(BadReceipt::OtherEntry));
+        let mut header = proof;
+        header.receipt.batch_header = [header.receipt.batch_header.as_ref(), &[0x48, 1]].concat().into();
+        assert_eq!(header.check(&signed_by_test_vault), Err(BadReceipt::Signature));
     }
+    assert!(store.prove(transaction(77)).expect("readable").is_empty());
 }
 
 #[test]
