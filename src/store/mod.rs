@@ -10,6 +10,7 @@
 mod chain;
 mod committer;
 mod disk;
+mod draft;
 mod effects;
 mod embedded;
 mod frame;
