@@ -208,8 +208,9 @@ impl Writer {
         Ok(at)
     }
 
-    /// Takes the prepared segment. Its name is durable before anything in it is
-    /// acknowledged; its header is synced with the first frame.
+    /// Takes the prepared segment. Its name and its header are durable before
+    /// anything else is written to it: a frame in a segment without a header is
+    /// damage, never a power loss.
     fn roll(&mut self, first: u64) -> io::Result<()> {
         let file = self.spares.take()?;
         let disk = self.segments.disk();
@@ -218,6 +219,7 @@ impl Writer {
         let before = self.place.as_ref().map_or(0, |place| place.segment);
         let header = SegmentHeader { first, before, previous: self.end.hash };
         file.write_at(0, &header.encode())?;
+        file.sync_data()?;
         self.segments.add(first, Arc::clone(&file));
         self.place = Some(WritePlace { segment: first, file, offset: FIRST_FRAME });
         self.spares.prepare_next();

@@ -71,6 +71,26 @@ fn what_was_acknowledged_survives_power_loss() {
     }
 }
 
+#[test]
+fn a_second_power_loss_while_reading_back_costs_nothing_either() {
+    for seed in 0..40 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let lying = LyingDisk::new();
+        let world = World::on(lying.clone());
+        let mut acknowledged = live_until_power_loss(&world, &lying, &mut rng);
+        let again = lying.lose_power(seed);
+        again.die_at_sync(rng.random_range(0..4));
+        if let Ok(store) = world.found(again.clone()).try_open()
+            && let Ok(committed) = commit(&store, tap(9_000, 9_000, 1))
+        {
+            acknowledged.insert(9_000, committed);
+        }
+        let found = world.found(again.lose_power(seed + 1));
+        let broken = broken_promise(&found, &acknowledged);
+        assert_eq!(broken, None, "seed {seed}, {} acknowledged", acknowledged.len());
+    }
+}
+
 /// Says that everything is synced and syncs nothing.
 #[derive(Debug)]
 struct NoSyncDisk(LyingDisk);
