@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Change, Index, IndexError, Pair};
 
@@ -25,6 +25,8 @@ impl FjallIndex {
         let database = Database::builder(dir)
             .cache_size(cache_bytes)
             .worker_threads(2)
+            // Rows are small and sealed bytes do not shrink.
+            .journal_compression(CompressionType::None)
             // The journal is the truth; the index saves itself the system calls.
             .manual_journal_persist(true)
             .open()
