@@ -58,3 +58,28 @@ pub fn routes(gateway: Arc<Gateway>) -> Routes {
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+
+    use crate::{gateway::method, proto};
+
+    #[test]
+    fn every_method_of_the_contract_has_its_rank_and_roles() {
+        let contract = prost_types::FileDescriptorSet::decode(proto::DESCRIPTORS).expect("contract");
+        let mut in_contract = BTreeSet::new();
+        for file in &contract.file {
+            for service in &file.service {
+                for method in &service.method {
+                    in_contract.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                }
+            }
+        }
+        in_contract.remove(method::PEER.path);
+        let in_table: BTreeSet<_> = method::ALL.iter().map(|method| method.path.to_owned()).collect();
+        assert_eq!(in_table, in_contract);
+    }
+}

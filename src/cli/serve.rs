@@ -115,7 +115,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     // then the store.
     tracing::info!("draining");
     ready.listening.store(false, Ordering::Release);
-    edge::not_serving(&health).await;
+    health.not_serving().await;
     drain.cancel();
     let (terminals, peers) = tokio::join!(terminals, peers);
     tracing::info!(terminals = ?terminals.ok(), peers = ?peers.ok(), "drained");

@@ -36,7 +36,7 @@ pub use peer::{UnreadableCertificate, read_certificate, serial_text};
 pub use registry::{ConnectionInfo, Counts, Handle};
 pub use revocation::RevocationProblem;
 pub use serve::{BindError, Drained, Server};
-pub use services::{BadReflection, Edge, Health, Routed, ServingStatus, edge, with_health_and_reflection};
+pub use services::{BadReflection, Edge, GrpcEdge, Health, edge, grpc_edge, with_health_and_reflection};
 pub use strict::{Strict, StrictBody};
 pub use tls::{TlsError, TlsOptions, TlsState};
 pub use web::{Web, WebOr};

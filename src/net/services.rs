@@ -1,13 +1,19 @@
 //! gRPC's own services (health, reflection), and the layers every gRPC service
 //! of the gateway stands behind.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hyper::body::Incoming;
 
 use tonic::{
     Extensions, Request, Status,
     service::{Routes, interceptor::InterceptedService},
 };
-use tonic_health::server::HealthReporter;
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::Service;
 
 use super::{
     deadline::Deadlines,
@@ -16,12 +22,40 @@ use super::{
     web::Web,
 };
 
-/// gRPC services by path, and the reporter of their health: names for composers,
-/// who know no gRPC library.
-pub type Routed = Routes;
 /// Tells callers which services serve.
-pub type Health = HealthReporter;
-pub use tonic_health::ServingStatus;
+#[derive(Clone)]
+pub struct Health(HealthReporter);
+
+impl Health {
+    /// Says that nothing is served any more: the drain has begun.
+    pub async fn not_serving(&self) {
+        self.0.set_service_status("", ServingStatus::NotServing).await;
+    }
+}
+
+/// gRPC services behind all layers of the edge, as the accept loop takes them. A
+/// type of its own, so that composers need not know the gRPC library.
+#[derive(Clone)]
+pub struct GrpcEdge(Edge<Routes>);
+
+/// Puts the layers of the edge before gRPC services.
+pub fn grpc_edge(routes: Routes, methods: Methods) -> GrpcEdge {
+    GrpcEdge(edge(routes, Arc::new(methods)))
+}
+
+impl Service<http::Request<Incoming>> for GrpcEdge {
+    type Response = <Edge<Routes> as Service<http::Request<Incoming>>>::Response;
+    type Error = <Edge<Routes> as Service<http::Request<Incoming>>>::Error;
+    type Future = <Edge<Routes> as Service<http::Request<Incoming>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        <Edge<Routes> as Service<http::Request<Incoming>>>::poll_ready(&mut self.0, context)
+    }
+
+    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        self.0.call(request)
+    }
+}
 
 /// A service behind all layers of the edge.
 pub type Edge<S> = Web<Strict<Deadlines<S>>>;
@@ -54,7 +88,7 @@ pub fn with_health_and_reflection(
     routes: Routes,
     descriptors: &[u8],
     may_reflect: impl Fn(&Extensions) -> bool + Clone + Send + Sync + 'static,
-) -> Result<(Routes, HealthReporter), BadReflection> {
+) -> Result<(Routes, Health), BadReflection> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -72,5 +106,5 @@ pub fn with_health_and_reflection(
         .add_service(health)
         .add_service(InterceptedService::new(reflection().build_v1()?, gate.clone()))
         .add_service(InterceptedService::new(reflection().build_v1alpha()?, gate));
-    Ok((routes, reporter))
+    Ok((routes, Health(reporter)))
 }

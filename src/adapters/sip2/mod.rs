@@ -13,6 +13,7 @@
 //! is never sent again on a new connection.
 
 mod ask;
+mod charset;
 mod connection;
 pub mod map;
 pub mod options;
@@ -30,6 +31,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
+pub use self::charset::{BadCharset, Charset};
 pub use self::options::{BadSip2Options, Sip2Options};
 use self::pool::{Lost, Pool};
 use super::{

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::wire::charset::Charset;
+use super::charset::Charset;
 use crate::{adapters::breaker::BreakerOptions, limits};
 
 /// How one library is reached. The password itself is never configured: only

@@ -2,14 +2,12 @@
 //! Pure; no socket lives here. Written from the published message tables
 //! (3M SIP 2.00), without code of any other implementation.
 //!
-//! * [`frame`]: fields, trailer, checksum over bytes;
-//! * [`charset`]: encodings (GBK has `|` as second byte of some characters, so
-//!   bytes are decoded before they are split);
+//! * [`frame`]: fields, trailer, checksum over bytes. GBK has `|` as second byte of
+//!   some characters, so bytes are decoded before they are split;
 //! * [`date`]: the 18-character date and the free-form due dates;
 //! * [`request`], [`response`]: the messages we send and understand;
 //! * [`splitter`]: messages out of a stream that breaks anywhere.
 
-pub mod charset;
 pub mod date;
 pub mod frame;
 pub mod request;

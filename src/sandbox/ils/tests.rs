@@ -11,7 +11,7 @@ use crate::{
     adapters::{
         NoObserver,
         breaker::BreakerState,
-        sip2::{Sip2Adapter, Sip2Options, wire::charset::Charset},
+        sip2::{Charset, Sip2Adapter, Sip2Options},
     },
     model::{Fen, ManualClock, Reason, TransactionId},
     scenes::library::{

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use super::{WireError, charset::Charset};
+use super::WireError;
+use crate::adapters::sip2::Charset;
 
 /// A message without its line end.
 #[derive(Clone, PartialEq, Eq)]

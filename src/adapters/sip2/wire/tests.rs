@@ -1,10 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 
+use crate::adapters::sip2::Charset;
+
 use super::{
-    WireError,
-    charset::Charset,
-    date,
+    WireError, date,
     frame::{ErrorDetection, Frame, checksum, fixed_width},
     request::{Request, Site, Summary},
     response::Response,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
+use super::wire::WireError;
 
 /// An encoding that keeps ASCII as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl Charset {
 
     /// Bytes as text. What cannot be read becomes U+FFFD: a broken title must not
     /// lose a loan.
-    pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
+    pub(super) fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
         self.0.decode_without_bom_handling(bytes).0
     }
 
@@ -33,7 +33,7 @@ impl Charset {
     ///
     /// # Errors
     /// When the encoding lacks a character.
-    pub fn encode(self, text: &str) -> Result<Cow<'_, [u8]>, WireError> {
+    pub(super) fn encode(self, text: &str) -> Result<Cow<'_, [u8]>, WireError> {
         let (bytes, _, lost) = self.0.encode(text);
         if lost { Err(WireError::Unencodable) } else { Ok(bytes) }
     }
