@@ -247,7 +247,7 @@ mod tests {
         file: PathBuf,
         live: Arc<Live<Pair>>,
         handle: ReloadHandle,
-        reports: mpsc::UnboundedReceiver<(u64, bool)>,
+        reports: mpsc::Receiver<(u64, bool)>,
         stop: CancellationToken,
         running: tokio::task::JoinHandle<()>,
     }
@@ -260,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("pair.toml");
         write(&file, 1);
-        let (report, reports) = mpsc::unbounded_channel();
+        let (report, reports) = mpsc::channel(64);
         let path = file.clone();
         let read = move || {
             let loaded = load::<Pair>(&path, &Overlay::none())?;
@@ -273,7 +273,7 @@ mod tests {
                     (*generation, false)
                 }
             };
-            report.send(told).expect("the test listens");
+            report.try_send(told).expect("the test listens");
         };
         let (live, reloader, handle) =
             Reloader::start(ReloadOptions { look_every }, read, told).expect("right at first");

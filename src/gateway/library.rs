@@ -165,7 +165,7 @@ impl Gateway {
                     .await;
             }
         };
-        let intent = self.commit_intent(ask, who.clone(), order.clone(), before).await?;
+        let intent = self.commit_intent(ask, who, order.clone(), before).await?;
         if intent.replayed {
             return Ok(intent);
         }

@@ -182,7 +182,8 @@ impl EmbeddedStore {
         let spares = Spares::start(parts.disk, options.segment_bytes).map_err(OpenError::Disk)?;
         let notary = Notary::start(Arc::clone(&parts.vault)).map_err(OpenError::Disk)?;
         let (to_writer, batches) = mpsc::sync_channel(1);
-        let (to_indexer, durable) = mpsc::channel();
+        // Admission keeps the lag below this, so that the writer never waits here.
+        let (to_indexer, durable) = mpsc::sync_channel(options.index_lag_max.max(1));
         let committer = Committer {
             shared: Arc::clone(&shared),
             rows: rows.clone(),

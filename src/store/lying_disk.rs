@@ -274,6 +274,7 @@ impl DiskFile for LyingFile {
             }
             Some(Fault::Slow(wait)) => {
                 drop(state);
+                #[allow(clippy::disallowed_methods, reason = "a slow disk blocks whoever syncs it")]
                 std::thread::sleep(wait);
                 state = self.disk.state();
             }

@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Instant,
@@ -74,7 +74,7 @@ pub(super) struct Writer {
     pub(super) place: Option<WritePlace>,
     pub(super) notary: Notary,
     pub(super) spares: Spares,
-    pub(super) to_indexer: Sender<Arc<Effects>>,
+    pub(super) to_indexer: SyncSender<Arc<Effects>>,
 }
 
 /// A batch that is on disk, with what its receipts need.
@@ -241,18 +241,21 @@ fn answer(batch: &mut OpenBatch, durable: &Durable) {
     }
 }
 
+/// Questions a helper may be behind; its owner has one or two open.
+const HELPER_QUEUE: usize = 4;
+
 /// A thread that does one thing after another and is waited for when its owner
 /// goes, so that nothing holds the folder after the store is closed.
 struct Helper<Q: Send + 'static, A: Send + 'static> {
-    asks: Option<Sender<Q>>,
+    asks: Option<SyncSender<Q>>,
     answers: Receiver<A>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Helper<Q, A> {
     fn start(name: &str, work: impl Fn(Q) -> A + Send + 'static) -> io::Result<Self> {
-        let (asks, asked) = channel::<Q>();
-        let (answer, answers) = channel();
+        let (asks, asked) = sync_channel::<Q>(HELPER_QUEUE);
+        let (answer, answers) = sync_channel(HELPER_QUEUE);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             while let Ok(ask) = asked.recv() {
                 if answer.send(work(ask)).is_err() {

@@ -34,7 +34,7 @@ pub fn issue(view: &View, new: &NewCard) -> Result<Decision, CorruptAggregate> {
         return Ok(Decision::new(Outcome::Declined(Reason::StateUnchanged)));
     }
     let file = CardFile {
-        state: new.state.digit().into(),
+        state: new.state.digit(),
         state_expires_at_ms: new.state_expires_at_ms.unwrap_or(0),
         holder: new.holder.as_bytes().to_vec(),
         region: new.card.region().code(),

@@ -76,7 +76,7 @@ fn change(
         Err(refused) => return Ok(declined(who, refused.reason, detail_of(&before.at(now), 0))),
     };
 
-    file.state = after.state.digit().into();
+    file.state = after.state.digit();
     file.state_expires_at_ms = after.expires_at_ms;
     let province = who.card.region().province().code();
     let fact = DenyFact {
@@ -103,7 +103,7 @@ fn is_already_so(standing: CardStanding, transition: Transition) -> bool {
 
 fn detail_of(standing: &CardStanding, deny_list_version: u64) -> CardDetail {
     CardDetail {
-        state: standing.state.digit().into(),
+        state: standing.state.digit(),
         state_expires_at_ms: standing.expires_at_ms,
         deny_list_version,
         ..CardDetail::default()
