@@ -73,7 +73,7 @@ impl PeerServer {
     }
 
     async fn answer(&self, opened: Opened) -> Result<Content, PeerError> {
-        let (from, fingerprint) = (opened.from, opened.body_hash);
+        let (from, fingerprint) = (opened.from, wire::fingerprint(&opened.content));
         let asker = |origin| -> Result<PeerAsker, PeerError> {
             let origin = wire::origin_of(origin, &opened.traceparent).map_err(bad)?;
             Ok(PeerAsker { province: from, origin, fingerprint })

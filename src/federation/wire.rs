@@ -1,7 +1,9 @@
 //! The messages between regions, to domain types and back.
 
+use prost::Message as _;
+
 use crate::{
-    crypto::ChipChallenge,
+    crypto::{ChipChallenge, sm3},
     gateway::{CardAsk, CardSaid, ChipBegun, DenyDelta, HolderConfirmed, Origin, PeerError},
     identity::CardIdentifier,
     model::{Assurance, PairwiseHolder, Purpose, Reason, RequestId, Token16, TransactionId},
@@ -213,6 +215,30 @@ pub fn delta_of(wire: wire::DenyListDelta, from: u32) -> Result<DenyDelta, BadMe
         return Err(BadMessage);
     }
     Ok(DenyDelta { province, since: wire.since, version: wire.version, facts })
+}
+
+/// What tells a repeat of a peer's request from a misuse: the message without the
+/// serving region's transaction, which every try makes anew.
+pub fn fingerprint(content: &Content) -> [u8; 32] {
+    let mut content = content.clone();
+    let origin = match &mut content {
+        Content::ChipRelayBegin(begin) => begin.origin.as_mut(),
+        Content::ChipRelayFinish(finish) => finish.origin.as_mut(),
+        Content::CodeSettle(settle) => settle.origin.as_mut(),
+        Content::LossReport(report) => report.origin.as_mut(),
+        Content::LossLift(lift) => lift.origin.as_mut(),
+        Content::CardStateRead(read) => read.origin.as_mut(),
+        Content::DenyListDelta(_)
+        | Content::ChipRelayBegun(_)
+        | Content::HolderConfirmed(_)
+        | Content::CardStateAnswer(_)
+        | Content::DenyListAccepted(_)
+        | Content::Refusal(_) => None,
+    };
+    if let Some(origin) = origin {
+        origin.transaction_id.clear();
+    }
+    sm3(&[&wire::Message { content: Some(content) }.encode_to_vec()])
 }
 
 /// What a peer is told when the answer is no; `None` when we cannot say now, so
