@@ -27,6 +27,8 @@ pub const STANDARD_VERSION: u32 = 1;
 pub enum EnvelopeRefused {
     #[error("the envelope cannot be read")]
     Malformed,
+    #[error("the trust list is not valid now")]
+    ListExpired,
     #[error("the sender is not on the trust list")]
     UnknownMember,
     #[error("the envelope is for another region")]
@@ -57,8 +59,6 @@ pub struct Opened {
     pub id: [u8; 16],
     pub traceparent: String,
     pub content: Content,
-    /// SM3 of the body: with the sender's request the idempotency fingerprint.
-    pub body_hash: [u8; 32],
 }
 
 /// Seals our envelopes and opens others'.
@@ -138,9 +138,13 @@ impl Envelopes {
         if header.standard_version != STANDARD_VERSION {
             return Err(EnvelopeRefused::Version);
         }
-        let member = trust.member(from).ok_or(EnvelopeRefused::UnknownMember)?;
         let now = self.clock.now_ms();
-        if (header.sent_at_ms - now).abs() > limits::ENVELOPE_SKEW_MS {
+        if !trust.is_valid_at(now) {
+            return Err(EnvelopeRefused::ListExpired);
+        }
+        let member = trust.member(from).ok_or(EnvelopeRefused::UnknownMember)?;
+        // The time is not believed yet and may be any number.
+        if header.sent_at_ms.abs_diff(now) > limits::ENVELOPE_SKEW_MS.unsigned_abs() {
             return Err(EnvelopeRefused::Stale);
         }
         let is_the_answer = match answers {
@@ -164,7 +168,7 @@ impl Envelopes {
             .ok()
             .and_then(|message| message.content)
             .ok_or(EnvelopeRefused::Malformed)?;
-        Ok(Opened { from, id, traceparent: header.traceparent, content, body_hash })
+        Ok(Opened { from, id, traceparent: header.traceparent, content })
     }
 
     /// Only what is signed is remembered, so that nobody can fill the memory with
