@@ -218,8 +218,18 @@ impl Gateway {
     /// Verifies a code against the trust list, off the reactor.
     pub(super) async fn verified_code(&self, signed: SignedCode) -> Result<EcardCode, Refusal> {
         let (live, now) = (self.live(), self.now_ms());
+        let issuer = signed.claimed().issuer;
+        if !live.trust.is_valid_at(now) && issuer != self.province {
+            return Err(home_unavailable());
+        }
         let verified = self.pool.run(move || signed.verify(&live.trust, now)).await?;
-        verified.map_err(|refused| Refusal::forbidden(refused.reason()))
+        let code = verified.map_err(|refused| Refusal::forbidden(refused.reason()))?;
+        // A region signs for its own cards only, or its key would open everybody's.
+        match CardIdentifier::from_bytes(code.card) {
+            Ok(card) if home_of(&card) == issuer => {}
+            Ok(_) | Err(_) => return Err(Refusal::forbidden(Reason::CodeSignatureWrong)),
+        }
+        Ok(code)
     }
 
     /// Asks the code's home region, as the policy says. The stand-in where it is
@@ -236,10 +246,11 @@ impl Gateway {
         if policy == CodeHome::Never {
             return stand_in();
         }
-        let Some(peers) = self.peers() else {
-            return Err(PeerError::Unknown(code.issuer));
+        let settled = match self.peers() {
+            Some(peers) => peers.settle_code(code.issuer, origin(ask, call), signed.bytes().to_vec()).await,
+            None => Err(PeerError::Unreachable("this region stands alone".into())),
         };
-        match peers.settle_code(code.issuer, origin(ask, call), signed.bytes().to_vec()).await {
+        match settled {
             Err(PeerError::Unreachable(_)) if policy == CodeHome::Ask => stand_in(),
             settled => settled,
         }
