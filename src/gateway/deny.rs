@@ -33,6 +33,9 @@ pub(super) const fn reason_of(card_state: u8) -> Reason {
 
 impl Gateway {
     pub(super) fn read_back_deny_list(&self) -> Result<(), Refusal> {
+        // The heads first: a change that comes between the two reads is then taken
+        // twice. The other way round its version would be known and its card not.
+        let heads = self.store.scan(AggregateKind::DenyListHead)?;
         let mut by_region = std::collections::BTreeMap::<u32, Vec<DenyChange>>::new();
         for (key, stored) in self.store.scan(AggregateKind::Deny)? {
             let file = DenyFile::decode(stored.body).map_err(|_| Refusal::internal())?;
@@ -40,7 +43,7 @@ impl Gateway {
                 by_region.entry(file.region).or_default().push(change);
             }
         }
-        for (key, stored) in self.store.scan(AggregateKind::DenyListHead)? {
+        for (key, stored) in heads {
             let head = DenyListHead::decode(stored.body).map_err(|_| Refusal::internal())?;
             let Ok(province) = <[u8; 4]>::try_from(key.id.as_slice()).map(u32::from_be_bytes) else {
                 continue;
