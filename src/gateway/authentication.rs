@@ -15,7 +15,7 @@ use crate::{
     limits,
     model::{
         AggregateKey, Reason, Token16,
-        record::{CardFile, ChipSession, CodeUse, DocumentFile, HolderFile},
+        record::{CardFile, ChipSession, CodeUse, DenyFile, DocumentFile, HolderFile},
     },
     scenes::card::{
         self, ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, NewSession, Vouched, Who,
@@ -126,7 +126,10 @@ impl Gateway {
         let peers = self.peers().ok_or_else(home_unavailable)?;
         let vouched = peers.finish_chip(home_of(&card), origin(&ask, call), home_session, data).await;
         let (who, vouched) = self.vouched(&ask, card, vouched)?;
-        let touches = vec![AggregateKey::of::<ChipSession>(session.as_bytes())];
+        let touches = vec![
+            AggregateKey::of::<ChipSession>(session.as_bytes()),
+            AggregateKey::of::<DenyFile>(card.as_bytes()),
+        ];
         self.commit(&ask, touches, move |view, now| {
             card::finish_foreign_chip(view, &who, &finish, vouched, now)
         })
@@ -208,7 +211,8 @@ impl Gateway {
         }
         let vouched = self.settle_at_home(&ask, call, &code, &signed).await;
         let (who, vouched) = self.vouched(&ask, card, vouched)?;
-        let touches = vec![AggregateKey::of::<CodeUse>(&code.nonce)];
+        let touches =
+            vec![AggregateKey::of::<CodeUse>(&code.nonce), AggregateKey::of::<DenyFile>(card.as_bytes())];
         self.commit(&ask, touches, move |view, now| {
             card::present_foreign_code(view, &who, &presented, vouched, now)
         })

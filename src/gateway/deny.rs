@@ -84,6 +84,16 @@ impl Gateway {
         }
         let Ok(card) = <[u8; 16]>::try_from(said.card.as_slice()) else { return };
         let Ok(Some(file)) = self.peek::<DenyFile>(&card) else { return };
+        let known = self.deny.version(self.province);
+        if said.deny_list_version > known + 1
+            && let Ok(missed) = self.deny_delta(known)
+        {
+            // A caller before us gave up between its commit and here, or is not here
+            // yet. Once our version is known nobody would look for theirs.
+            for (made_at, fact) in &missed.facts {
+                self.deny.note(self.province, *made_at, &change_of_fact(fact));
+            }
+        }
         let change = DenyChange {
             card,
             denied: file.denied,

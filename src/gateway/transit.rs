@@ -9,10 +9,13 @@ use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
     model::{
-        Assurance, Decision, Detail, Millis, Outcome, Purpose, Reason, Scene, Status,
-        record::{ChargeDetail, OpenRide, TapDetail, TransitFile},
+        AggregateKey, Assurance, Decision, Detail, Millis, Outcome, Purpose, Reason, Scene, Status,
+        record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
-    scenes::transit::{self, TapRequest},
+    scenes::{
+        card,
+        transit::{self, TapRequest},
+    },
     store::Committed,
 };
 
@@ -82,11 +85,20 @@ impl Gateway {
             counter: tap.counter,
             offline: tap.offline,
         };
-        let touches = transit::touches(&request);
+        let mut touches = transit::touches(&request);
+        // Our own card's file says it at commitment; for a foreign card the deny file
+        // does, so that no tap overtakes a delta that was acknowledged.
+        let asks_list = !card_is_ours && !tap.offline;
+        if asks_list {
+            touches.push(AggregateKey::of::<DenyFile>(tap.card.as_bytes()));
+        }
         let live = self.live();
-        self.commit(&ask, touches, move |view, now| match denied {
-            Some(reason) if !request.offline => Ok(denied_tap(&request, reason)),
-            Some(_) | None => transit::tap(view, &request, now, &live.fares),
+        self.commit(&ask, touches, move |view, now| {
+            let listed = if asks_list { card::not_denied(view, &tap.card, now)?.err() } else { None };
+            match denied.or(listed) {
+                Some(reason) if !request.offline => Ok(denied_tap(&request, reason)),
+                Some(_) | None => transit::tap(view, &request, now, &live.fares),
+            }
         })
         .await
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     attributes::Granted,
+    deny::not_denied,
     session::NewSession,
     standing::{Who, approved, declined, declined_unknown, usable},
 };
@@ -151,8 +152,10 @@ pub fn finish_chip(
 /// The serving side of a relay: the home region has vouched, our own chip
 /// session is used up and the holder session made.
 ///
+/// The unit names the chip session and the card's deny file.
+///
 /// # Errors
-/// When the chip session cannot be read.
+/// When a stored aggregate cannot be read.
 pub fn finish_foreign_chip(
     view: &View,
     who: &Who,
@@ -164,7 +167,7 @@ pub fn finish_foreign_chip(
         Ok(used) => used,
         Err(reason) => return Ok(declined(who, reason, CardDetail::default())),
     };
-    let mut decision = match vouched {
+    let mut decision = match not_denied(view, &who.card, now)?.and(vouched) {
         Ok(vouched) => {
             vouch(who, Assurance::Chip, finish.session.as_ref(), vouched.attributes, vouched.state, now)
         }
@@ -283,10 +286,10 @@ pub fn present_code(
 /// A code of another region, verified from the trust list; `vouched` is what its
 /// home region said where the scene's policy settles codes there.
 ///
-/// The unit names the code's use.
+/// The unit names the code's use and the card's deny file.
 ///
 /// # Errors
-/// When the code's use cannot be read.
+/// When a stored aggregate cannot be read.
 pub fn present_foreign_code(
     view: &View,
     who: &Who,
@@ -298,7 +301,7 @@ pub fn present_foreign_code(
         Ok(used) => used,
         Err(reason) => return Ok(declined(who, reason, CardDetail::default())),
     };
-    let mut decision = match vouched {
+    let mut decision = match not_denied(view, &who.card, now)?.and(vouched) {
         Ok(vouched) => {
             vouch(who, Assurance::Code, code.session.as_ref(), vouched.attributes, vouched.state, now)
         }

@@ -2,9 +2,9 @@
 //! grow by one with each change and have no gaps.
 
 use crate::{
-    identity::CardIdentifier,
+    identity::{CardIdentifier, CardState},
     model::{
-        CorruptAggregate, Decision, Millis, Outcome, View, Write,
+        CorruptAggregate, Decision, Millis, Outcome, Reason, View, Write,
         record::{DenyFile, DenyListHead},
     },
 };
@@ -27,6 +27,30 @@ pub fn deny_head_id(province: u32) -> [u8; 4] {
 
 pub(super) fn head(view: &View, province: u32) -> Result<DenyListHead, CorruptAggregate> {
     Ok(view.get::<DenyListHead>(&deny_head_id(province))?.unwrap_or_default())
+}
+
+/// Whether the deny list, as it stands at commitment, lets a card be used. What
+/// was looked up in memory before the unit may be older than a delta that was
+/// acknowledged since.
+///
+/// The unit names the card's deny file.
+///
+/// # Errors
+/// When the deny file cannot be read.
+pub fn not_denied(
+    view: &View,
+    card: &CardIdentifier,
+    now: Millis,
+) -> Result<Result<(), Reason>, CorruptAggregate> {
+    let Some(file) = view.get::<DenyFile>(card.as_bytes())? else {
+        return Ok(Ok(()));
+    };
+    if !file.denied || (file.expires_at_ms != 0 && file.expires_at_ms <= now) {
+        return Ok(Ok(()));
+    }
+    // A state that is none, or that would be usable, is no reason to let it in.
+    let reason = CardState::from_digit(file.card_state).and_then(|state| state.usable().err());
+    Ok(Err(reason.unwrap_or(Reason::CardLost)))
 }
 
 /// The next version of our own list and the writes that make it true.
