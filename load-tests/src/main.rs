@@ -1,1 +1,60 @@
-fn main() {}
+//! The load generator, the fault drivers and the published benchmark of onecard.
+//!
+//! Every command starts its own gateway in a folder of its own, prints a table for
+//! people and one last line `name: key=value …` for scripts, and fails when a
+//! promise of the product, or a `--require`, does not hold. All load goes to this
+//! machine. Not here: tests of single rooms (beside their code) and black-box
+//! tests of the contract (`tests/`).
+
+mod dice;
+mod fixture;
+mod headline;
+mod kill;
+mod line;
+mod process;
+mod report;
+mod require;
+mod riders;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The hidden word before a command line of the product: so that this program
+/// alone can start gateways, as children of itself.
+const PRODUCT: &str = "onecard";
+
+/// Load and faults against onecard, and what it does about them.
+#[derive(Debug, Parser)]
+#[command(name = "load-tests", version, about)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Headline(headline::Headline),
+    Kill(kill::Kill),
+    #[command(hide = true)]
+    Echo(headline::Echo),
+}
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1).peekable();
+    if words.next_if(|word| word == PRODUCT).is_some() {
+        return onecard::cli::main_from([OsString::from(PRODUCT)].into_iter().chain(words));
+    }
+    let done = match CommandLine::parse().command {
+        Command::Headline(headline) => headline.run(),
+        Command::Kill(kill) => kill.run(),
+        Command::Echo(echo) => echo.run().map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("load-tests: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,247 @@
+//! The rounds of a run, folded into a table and the last line.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hdrhistogram::Histogram;
+
+use super::{
+    Contender,
+    drive::{Measured, histogram},
+};
+use crate::report::{Summary, table};
+
+/// Every key of the last line.
+pub const KEYS: &[&str] = &[
+    "echo_per_s",
+    "unary_per_s",
+    "unary_ratio",
+    "p50_ms",
+    "p99_ms",
+    "p999_ms",
+    "tonic_per_s",
+    "echo_to_tonic",
+];
+
+/// What was measured, by round.
+#[derive(Default)]
+pub struct Figures {
+    rounds: Vec<BTreeMap<Contender, Measured>>,
+    /// Times of plain syncs, beside it all.
+    pub syncs: Vec<Duration>,
+}
+
+impl Figures {
+    /// Opens a round.
+    pub fn begin_round(&mut self) {
+        self.rounds.push(BTreeMap::new());
+    }
+
+    /// Adds a stretch to the round that was opened last.
+    pub fn add(&mut self, contender: Contender, measured: Measured) {
+        if let Some(round) = self.rounds.last_mut() {
+            round.insert(contender, measured);
+        }
+    }
+
+    fn of(&self, contender: Contender) -> Vec<&Measured> {
+        self.rounds.iter().filter_map(|round| round.get(&contender)).collect()
+    }
+
+    fn each(&self, contender: Contender, figure: impl Fn(&Measured) -> f64) -> Vec<f64> {
+        self.of(contender).into_iter().map(figure).collect()
+    }
+
+    /// The median over rounds of one contender's speed over another's in the same
+    /// round.
+    fn ratio(&self, of: Contender, to: Contender) -> Option<f64> {
+        let paired = |round: &BTreeMap<Contender, Measured>| {
+            Some(round.get(&of)?.per_second() / round.get(&to)?.per_second())
+        };
+        median(&self.rounds.iter().filter_map(paired).collect::<Vec<_>>())
+    }
+
+    fn latency(&self, contender: Contender) -> Histogram<u64> {
+        let mut all = histogram();
+        for measured in self.of(contender) {
+            all.add(&measured.latency).expect("all histograms have the same bounds");
+        }
+        all
+    }
+
+    /// One row a contender.
+    pub fn table(&self) -> String {
+        const HEADS: [&str; 9] = [
+            "contender",
+            "calls/s (median)",
+            "min",
+            "max",
+            "p50 µs",
+            "p99 µs",
+            "p999 µs",
+            "server CPU µs/call",
+            "server MiB",
+        ];
+        let row = |contender: &Contender| {
+            let speeds = self.each(*contender, Measured::per_second);
+            let latency = self.latency(*contender);
+            let resident = self.of(*contender).last()?.resident_mib;
+            Some(vec![
+                contender.name().to_owned(),
+                format!("{:.0}", median(&speeds)?),
+                format!("{:.0}", speeds.iter().copied().fold(f64::INFINITY, f64::min)),
+                format!("{:.0}", speeds.iter().copied().fold(0.0, f64::max)),
+                latency.value_at_quantile(0.5).to_string(),
+                latency.value_at_quantile(0.99).to_string(),
+                latency.value_at_quantile(0.999).to_string(),
+                format!("{:.1}", median(&self.each(*contender, Measured::cpu_micros))?),
+                resident.to_string(),
+            ])
+        };
+        table(&HEADS, &Contender::ALL.iter().filter_map(row).collect::<Vec<_>>())
+    }
+
+    /// What must be read beside the figures: the disk, the machine, and whether
+    /// the client was ready in time.
+    pub fn beside(&self, load_before: &str, load_after: &str) -> String {
+        let mut syncs = self.syncs.clone();
+        syncs.sort_unstable();
+        let at = |share: usize| syncs.get(syncs.len() * share / 100).map_or(0, Duration::as_micros);
+        let late: u64 = self.of(Contender::Unary).iter().map(|measured| measured.made_late).sum();
+        let mut text = format!(
+            "a plain fdatasync of 4 KiB: p50 {} µs, p99 {} µs; load average {load_before} before, {load_after} after",
+            at(50),
+            at(99)
+        );
+        if late > 0 {
+            text += &format!(
+                "\ntaps ran out {late} times and were made while measuring; the client was slower for it"
+            );
+        }
+        text
+    }
+
+    /// The last line; a contender that was not measured has no figure there.
+    pub fn summary(&self) -> Summary {
+        use Contender::{Echo, Tonic, Unary};
+        let mut summary = Summary::new("headline");
+        let mut put = |key, value: Option<f64>, decimals| {
+            if let Some(value) = value {
+                summary = std::mem::replace(&mut summary, Summary::new("")).measure(key, value, decimals);
+            }
+        };
+        let speed = |contender| median(&self.each(contender, Measured::per_second));
+        // Quantiles by round, then the median: one bad second of the machine must
+        // not be the figure of all rounds.
+        let quantile = |share: f64| {
+            #[allow(clippy::cast_precision_loss, reason = "microseconds of a call are far below 2^53")]
+            median(&self.each(Unary, |measured| measured.latency.value_at_quantile(share) as f64 / 1_000.0))
+        };
+        put("echo_per_s", speed(Echo), 0);
+        put("unary_per_s", speed(Unary), 0);
+        put("unary_ratio", self.ratio(Unary, Echo), 3);
+        put("p50_ms", quantile(0.5), 3);
+        put("p99_ms", quantile(0.99), 3);
+        put("p999_ms", quantile(0.999), 3);
+        put("tonic_per_s", speed(Tonic), 0);
+        put("echo_to_tonic", self.ratio(Echo, Tonic), 3);
+        summary
+    }
+
+    /// Every call must have been answered as it should.
+    pub fn broken(&self) -> Vec<String> {
+        let failed = |contender: &Contender| {
+            let errors: u64 = self.of(*contender).iter().map(|measured| measured.errors).sum();
+            let first = self.of(*contender).iter().find_map(|measured| measured.first_error.clone());
+            (errors > 0).then(|| {
+                format!(
+                    "{errors} calls of {} failed, the first: {}",
+                    contender.name(),
+                    first.unwrap_or_default()
+                )
+            })
+        };
+        Contender::ALL.iter().filter_map(failed).collect()
+    }
+}
+
+/// The middle of the figures; of an even number the mean of the two.
+fn median(figures: &[f64]) -> Option<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(answered: u64, micros: u64, errors: u64) -> Measured {
+        let mut latency = histogram();
+        latency.record_n(micros, answered).expect("within bounds");
+        Measured {
+            answered,
+            length: Duration::from_secs(1),
+            latency,
+            cpu: Duration::from_millis(answered / 100),
+            resident_mib: 30,
+            errors,
+            first_error: (errors > 0).then(|| "no".to_owned()),
+            made_late: 0,
+            sample: bytes::Bytes::new(),
+            answer_bytes: 0,
+        }
+    }
+
+    fn figures(rounds: &[[u64; 3]]) -> Figures {
+        let mut figures = Figures::default();
+        for round in rounds {
+            figures.begin_round();
+            for (contender, answered) in Contender::ALL.into_iter().zip(round) {
+                figures.add(contender, measured(*answered, 2_000, 0));
+            }
+        }
+        figures
+    }
+
+    #[test]
+    fn the_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_medians() {
+        let figures = figures(&[[2000, 1000, 900], [2000, 2000, 400], [2000, 4000, 2000]]);
+        let line = figures.summary().line();
+        assert_eq!(
+            line,
+            "headline: echo_per_s=2000 unary_per_s=900 unary_ratio=0.500 p50_ms=2.000 p99_ms=2.000 \
+             p999_ms=2.000 tonic_per_s=2000 echo_to_tonic=1.000"
+        );
+        let keys: Vec<_> = line.split(' ').skip(1).filter_map(|word| word.split('=').next()).collect();
+        assert_eq!(keys, KEYS);
+    }
+
+    #[test]
+    fn one_failed_call_breaks_the_run() {
+        let mut figures = figures(&[[100, 100, 100]]);
+        assert_eq!(figures.broken(), Vec::<String>::new());
+        figures.begin_round();
+        figures.add(Contender::Unary, measured(100, 10, 3));
+        assert_eq!(figures.broken(), ["3 calls of unary failed, the first: no"]);
+    }
+
+    #[test]
+    fn who_was_not_measured_has_no_figure() {
+        let mut figures = Figures::default();
+        figures.begin_round();
+        figures.add(Contender::Echo, measured(100, 10, 0));
+        assert_eq!(figures.summary().line(), "headline: echo_per_s=100");
+        assert_eq!(figures.table().lines().count(), 2);
+    }
+
+    #[test]
+    fn the_median_of_two_is_their_mean() {
+        assert_eq!(median(&[3.0, 1.0]), Some(2.0));
+        assert_eq!(median(&[]), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! `headline`: how much of the server's speed is left when every tap is really
+//! done. Three contenders take turns in every round, each a process of its own:
+//!
+//! * `tonic`: plain tonic with mutual TLS, answering with a canned message;
+//! * `echo`: our listener and edge, the same canned message, no work;
+//! * `unary`: the gateway: MAC checked, state read and written, durable, receipt
+//!   made.
+//!
+//! Figures of a shared machine drift; so contenders are interleaved, ratios are
+//! taken within a round, and medians are over rounds.
+
+mod contenders;
+mod drive;
+mod echo;
+mod figures;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+pub use echo::Echo;
+
+use self::{
+    contenders::Contenders,
+    drive::{Measured, Shape, drive},
+    figures::Figures,
+};
+use crate::{
+    process,
+    report::{Verdict, known_keys},
+    require::Requirement,
+};
+
+/// Measures the gateway against servers that do no work.
+#[derive(Debug, Args)]
+pub struct Headline {
+    /// Rounds; figures are their medians.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Measured seconds of each contender in each round.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+
+    /// Connections at once; a gateway takes 32 of one terminal.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=32))]
+    connections: u16,
+
+    /// Calls in flight on each connection.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=128))]
+    in_flight: u16,
+
+    /// Measures this contender alone.
+    #[arg(long)]
+    only: Option<Contender>,
+
+    /// Threads of the client.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    client_threads: u16,
+
+    /// Keeps keys, journal and logs in this folder instead of a passing one.
+    #[arg(long)]
+    data: Option<PathBuf>,
+
+    /// A demand on a figure of the last line, for example 'unary_ratio>=0.5'.
+    #[arg(long)]
+    require: Vec<Requirement>,
+}
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+pub enum Contender {
+    Tonic,
+    Echo,
+    Unary,
+}
+
+impl Contender {
+    const ALL: [Contender; 3] = [Contender::Tonic, Contender::Echo, Contender::Unary];
+
+    /// The name in tables and keys.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Contender::Tonic => "tonic",
+            Contender::Echo => "echo",
+            Contender::Unary => "unary",
+        }
+    }
+}
+
+/// Before each measured stretch: connections open, caches fill.
+const WARM_UP: Duration = Duration::from_millis(700);
+
+/// The gateway's very first stretch is not measured: it gives the canned answer.
+const FIRST_STRETCH: Duration = Duration::from_secs(2);
+
+/// Syncs timed before each round.
+const SYNCS: usize = 100;
+
+impl Headline {
+    /// Runs it and prints the verdict.
+    ///
+    /// # Errors
+    /// When something cannot be started or measured.
+    pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
+        known_keys(&self.require, figures::KEYS)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(usize::from(self.client_threads))
+            .enable_all()
+            .build()?;
+        let verdict = runtime.block_on(self.measure())?;
+        Ok(verdict.conclude(&self.require))
+    }
+
+    async fn measure(&self) -> anyhow::Result<Verdict> {
+        let shape =
+            Shape { connections: usize::from(self.connections), in_flight: usize::from(self.in_flight) };
+        let length = Duration::from_secs(self.seconds);
+        println!("making keys, cards and servers …");
+        let mut contenders = Contenders::start(self, shape).await?;
+        let mut figures = Figures::default();
+        let load_before = process::load_average();
+        for round in 0..self.rounds {
+            figures.syncs.extend(process::sync_times(contenders.folder(), SYNCS)?);
+            figures.begin_round();
+            for contender in turn(round, self.only) {
+                let measured = contenders.measure(contender, WARM_UP, length).await?;
+                print_line(round, contender, &measured);
+                figures.add(contender, measured);
+            }
+        }
+        contenders.stop()?;
+        println!("\n{}", figures.table());
+        println!("{}", figures.beside(&load_before, &process::load_average()));
+        Ok(Verdict { summary: figures.summary(), broken: figures.broken() })
+    }
+}
+
+/// Who comes when: the order moves on with every round, so that nobody always
+/// follows the same neighbour.
+fn turn(round: u32, only: Option<Contender>) -> Vec<Contender> {
+    let first = round as usize % Contender::ALL.len();
+    let mut order = Contender::ALL;
+    order.rotate_left(first);
+    order.into_iter().filter(|contender| only.is_none_or(|only| only == *contender)).collect()
+}
+
+fn print_line(round: u32, contender: Contender, measured: &Measured) {
+    println!(
+        "round {:>2}  {:<6} {:>9.0} calls/s  p50 {:>6} µs  p99 {:>6} µs  server CPU {:>5.1} µs",
+        round + 1,
+        contender.name(),
+        measured.per_second(),
+        measured.latency.value_at_quantile(0.5),
+        measured.latency.value_at_quantile(0.99),
+        measured.cpu_micros(),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_moves_on_and_everybody_has_a_turn() {
+        use Contender::{Echo, Tonic, Unary};
+        assert_eq!(turn(0, None), [Tonic, Echo, Unary]);
+        assert_eq!(turn(1, None), [Echo, Unary, Tonic]);
+        assert_eq!(turn(5, None), [Unary, Tonic, Echo]);
+        assert_eq!(turn(1, Some(Unary)), [Unary]);
+    }
+}
