@@ -3,16 +3,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{Call, Gateway, Header, Refusal, ask::Ask};
+use super::{Call, Gateway, Header, Refusal, ask::Ask, authentication::card_of};
 use crate::{
+    identity::CardIdentifier,
     limits,
     model::{
-        AggregateKey, Assurance, Fen, Reason, Token16, TransactionId,
-        record::{CardFile, HolderSession},
+        AggregateKey, Assurance, CorruptAggregate, Fen, Millis, ParticipantId, Reason, Status, TerminalId,
+        Token16, TransactionId, View,
+        record::{CardFile, DenyFile, HolderSession},
     },
     scenes::{
         card::{self, SessionAsk},
-        library::{self, Before, LibraryAct, LibraryOrder, LibraryPort, PortError, Who},
+        library::{self, Before, Declined, LibraryAct, LibraryOrder, LibraryPort, PortError, Who},
     },
     store::{Committed, Step},
 };
@@ -43,7 +45,7 @@ impl Gateway {
         let ask = self.ask(call, &header);
         let code =
             act.library.clone().or_else(|| call.caller.participant.library.clone()).unwrap_or_default();
-        let (who, patron) = self.library_holder(&ask, &header, &act, &code)?;
+        let (who, patron, minimum) = self.library_holder(&ask, &header, &act, &code)?;
         let order = LibraryOrder {
             transaction: ask.transaction,
             library: Arc::from(code.as_str()),
@@ -59,7 +61,19 @@ impl Gateway {
         if act.act.is_read() {
             return self.library_read(call, &ask, &header, who, order, port).await;
         }
-        self.library_change(call, &ask, who, order, port).await
+        let holding = match (act.act.needs_holder(), header.session) {
+            (true, Some(token)) => Some(self.holding(token, minimum)?),
+            (true, None) | (false, _) => None,
+        };
+        self.library_change(call, &ask, who, order, port, holding).await
+    }
+
+    /// What the unit of an intent must look at again.
+    fn holding(&self, token: Token16, minimum: Assurance) -> Result<Holding, Refusal> {
+        let session: HolderSession =
+            self.peek(token.as_bytes())?.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
+        let card = card_of(&session.card)?;
+        Ok(Holding { token, minimum, card, card_is_ours: self.is_ours(&card) })
     }
 
     fn library_port(&self, code: &str) -> Result<Arc<dyn LibraryPort>, Refusal> {
@@ -74,20 +88,20 @@ impl Gateway {
         header: &Header,
         act: &LibraryAsk,
         code: &str,
-    ) -> Result<(Who, String), Refusal> {
+    ) -> Result<(Who, String, Assurance), Refusal> {
         let live = self.live();
         let library =
             live.libraries.library(code).ok_or_else(|| Refusal::not_found(Reason::LibraryUnknown))?;
-        if !act.act.needs_holder() {
-            return Ok((Who::nobody(ask.transaction), String::new()));
-        }
         let minimum = library.minimum_assurance.max(live.policy.minimum_assurance(ask.meta.scene));
+        if !act.act.needs_holder() {
+            return Ok((Who::nobody(ask.transaction), String::new(), minimum));
+        }
         let (holder, assurance) = self.holder(ask, header.session, minimum)?;
         let patron =
             library.patron_of(&holder.pairwise).ok_or_else(|| Refusal::forbidden(Reason::PatronUnknown))?;
         let who =
             Who { subject: holder.subject, pairwise: Some(holder.pairwise), assurance: Some(assurance) };
-        Ok((who, patron))
+        Ok((who, patron, minimum))
     }
 
     /// The holder a session stands for, with a card that may be used now.
@@ -152,6 +166,7 @@ impl Gateway {
         who: Who,
         order: LibraryOrder,
         port: Arc<dyn LibraryPort>,
+        holding: Option<Holding>,
     ) -> Result<Committed, Refusal> {
         let before = match port.observe(order.clone(), within(call)).await {
             Ok(before) => before,
@@ -165,11 +180,15 @@ impl Gateway {
                     .await;
             }
         };
-        let intent = self.commit_intent(ask, who, order.clone(), before).await?;
-        if intent.replayed {
+        let intent = self.commit_intent(ask, who, order.clone(), before, holding).await?;
+        if intent.replayed || intent.entry.status != Status::Pending.number() {
             return Ok(intent);
         }
-        let answer = port.call(order.clone(), within(call)).await;
+        // The call ends before the first inquiry is due: an inquiry beside a call
+        // under way would find nothing and reverse what is about to happen.
+        let first_inquiry = self.live().libraries.inquiry.first_after_ms;
+        let first_inquiry = Duration::from_millis(first_inquiry.unsigned_abs()).mul_f64(0.9);
+        let answer = port.call(order.clone(), within(call).min(first_inquiry)).await;
         self.commit_answer(ask, who, ask.transaction, answer, intent).await
     }
 
@@ -179,10 +198,23 @@ impl Gateway {
         who: Who,
         order: LibraryOrder,
         before: Before,
+        holding: Option<Holding>,
     ) -> Result<Committed, Refusal> {
         let policy = self.live().libraries.inquiry.clone();
-        self.commit(ask, vec![library::case_key(ask.transaction)], move |_, now| {
-            Ok(library::intent(&who, &order, &before, now, &policy))
+        let mut touches = vec![library::case_key(ask.transaction)];
+        touches.extend(holding.iter().flat_map(Holding::touches));
+        let (participant, terminal) = (ask.participant().clone(), ask.terminal().clone());
+        self.commit(ask, touches, move |view, now| {
+            let standing = match &holding {
+                Some(holding) => holding.stands(view, &participant, &terminal, now)?,
+                None => Ok(()),
+            };
+            Ok(match standing {
+                Ok(()) => library::intent(&who, &order, &before, now, &policy),
+                Err(reason) => {
+                    library::read(&who, &order, Err(&Declined { reason, screen_message: String::new() }))
+                }
+            })
         })
         .await
     }
@@ -222,6 +254,39 @@ impl Gateway {
                 .await
             }
         }
+    }
+}
+
+/// Session and card of the holder who stands at the counter, to be looked at once
+/// more when the intent is committed.
+#[derive(Debug, Clone, Copy)]
+struct Holding {
+    token: Token16,
+    minimum: Assurance,
+    card: CardIdentifier,
+    card_is_ours: bool,
+}
+
+impl Holding {
+    fn touches(&self) -> [AggregateKey; 2] {
+        let card = self.card.as_bytes();
+        let standing = if self.card_is_ours {
+            AggregateKey::of::<CardFile>(card)
+        } else {
+            AggregateKey::of::<DenyFile>(card)
+        };
+        [AggregateKey::of::<HolderSession>(self.token.as_bytes()), standing]
+    }
+
+    fn stands(
+        &self,
+        view: &View,
+        participant: &ParticipantId,
+        terminal: &TerminalId,
+        now: Millis,
+    ) -> Result<Result<(), Reason>, CorruptAggregate> {
+        let ask = SessionAsk { participant, terminal, minimum: self.minimum };
+        card::still_live(view, self.token, self.card_is_ours, ask, now)
     }
 }
 

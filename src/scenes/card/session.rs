@@ -1,12 +1,15 @@
 //! Holder sessions: what an authentication ends in and the next request names.
 
-use super::standing::{Who, approved, declined_unknown};
+use super::{
+    deny::not_denied,
+    standing::{Who, approved, declined_unknown, usable},
+};
 use crate::{
     identity::CardIdentifier,
     model::{
         Assurance, CorruptAggregate, Decision, Millis, PairwiseHolder, ParticipantId, Reason, Subject,
         TerminalId, Token16, View, Write,
-        record::{CardDetail, HolderSession},
+        record::{CardDetail, CardFile, HolderSession},
     },
 };
 
@@ -76,6 +79,34 @@ pub fn live_session(
         pairwise: PairwiseHolder::from_slice(&session.pairwise_holder).map_err(|_| Reason::SessionUnknown)?,
     };
     Ok((who, assurance))
+}
+
+/// Whether the session and its card may still be used, as they stand at
+/// commitment: a session may have been ended and a card reported lost since they
+/// were looked up.
+///
+/// The unit names the session, and the card's file where the card is ours, its
+/// deny file otherwise.
+///
+/// # Errors
+/// When a stored aggregate cannot be read.
+pub fn still_live(
+    view: &View,
+    token: Token16,
+    card_is_ours: bool,
+    ask: SessionAsk<'_>,
+    now: Millis,
+) -> Result<Result<(), Reason>, CorruptAggregate> {
+    let session: Option<HolderSession> = view.get(token.as_bytes())?;
+    let who = match live_session(session.as_ref(), ask, now) {
+        Ok((who, _)) => who,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if !card_is_ours {
+        return not_denied(view, &who.card, now);
+    }
+    let file: Option<CardFile> = view.get(who.card.as_bytes())?;
+    Ok(file.map_or(Err(Reason::CardUnknown), |file| usable(&file, now)))
 }
 
 /// Ends a session. Ending one that is over is approved: it is over.
