@@ -211,7 +211,8 @@ impl Door {
         }
     }
 
-    fn refuse_entry<T>(
+    /// Counts and records a call that was not let in.
+    pub(super) fn refuse_entry<T>(
         &self,
         request: &Request<T>,
         method: &'static Method,

@@ -9,7 +9,7 @@ use super::{
     answer::{answer, detail, transaction_text},
     door::{Door, outcome_label, refusal_label},
     parse::{self, Fields},
-    status::{code_of, to_status},
+    status::code_of,
 };
 use crate::{
     gateway::{Call, Gateway, JourneysAsk, Refusal, TapAsk, TapSide, Violation, method},
@@ -42,7 +42,11 @@ impl TransitService for Transit {
         &self,
         request: Request<Streaming<wire::TapStreamRequest>>,
     ) -> Result<Response<Self::TapStreamStream>, Status> {
-        let call = self.0.enter(&request, &method::TAP_STREAM).map_err(|refusal| to_status(&refusal))?;
+        let started = Instant::now();
+        let call = self
+            .0
+            .enter(&request, &method::TAP_STREAM)
+            .map_err(|refusal| self.0.refuse_entry(&request, &method::TAP_STREAM, &refusal, started))?;
         let (door, call) = (self.0.clone(), Arc::new(call));
         let answers = request
             .into_inner()
@@ -85,7 +89,13 @@ async fn stream_answer(
     call: &Arc<Call>,
     message: wire::TapStreamRequest,
 ) -> Result<wire::TapStreamResponse, Status> {
-    let (request_id, result) = one_tap(door, call, message.tap.unwrap_or_default(), false).await;
+    let tap = message.tap.unwrap_or_default();
+    // Each tap counts like a call of its own, or one stream would go round the
+    // participant's rate.
+    let (request_id, result) = match door.charge_rate(call, 1) {
+        Ok(()) => one_tap(door, call, tap, false).await,
+        Err(refusal) => (tap.header.map(|header| header.request_id).unwrap_or_default(), Err(refusal)),
+    };
     let result = match result {
         Ok(tap) => wire::tap_stream_response::Result::Tap(tap),
         Err(refusal) => wire::tap_stream_response::Result::Refusal(inline_refusal(&refusal)),
