@@ -1,13 +1,17 @@
 //! One file a subcommand; joins everything: reads the whole configuration, opens
 //! what it names, registers the scenes, and hands over.
 
+mod cards;
 mod check;
 pub mod edge;
+mod journal;
 pub mod load;
 pub mod open;
 pub mod options;
+mod sandbox;
 mod serve;
 mod terminal;
+mod tour;
 mod watch;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -32,6 +36,14 @@ enum Command {
     Serve(ServeArgs),
     /// Read a configuration whole and say everything that is wrong. 检查配置
     Check(check::CheckArgs),
+    /// Care for the register of cards while its gateway is stopped. 维护卡片登记
+    Cards(cards::CardsArgs),
+    /// Look at a journal without its gateway. 离线核对账本
+    Journal(journal::JournalArgs),
+    /// Run three federated gateways with sample people here. 在本机运行三地沙箱
+    Sandbox(sandbox::SandboxArgs),
+    /// Play a day in such a town and check what is told. 演一天并核对
+    Tour(tour::TourArgs),
     /// Act as a terminal: tap, borrow, authenticate, ask. 充当终端
     Terminal(TerminalArgs),
 }
@@ -55,6 +67,10 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match line.command {
         Command::Serve(args) => told(serve::run(args)),
         Command::Check(args) => told(check::run(&args)),
+        Command::Cards(args) => told(cards::run(&args)),
+        Command::Journal(args) => journal::run(&args),
+        Command::Sandbox(args) => sandbox::run(&args),
+        Command::Tour(args) => tour::run(&args),
         Command::Terminal(args) => terminal::run(&args),
     }
 }

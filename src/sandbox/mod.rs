@@ -7,4 +7,6 @@ pub mod files;
 pub mod ils;
 pub mod people;
 pub mod pki;
+pub mod tour;
+pub mod town;
 pub mod town_file;
