@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{Gateway, Refusal, Violation};
 use crate::{
-    identity::{CardIdentifier, CardNumber, CardState, SocialSecurityNumber},
+    identity::{
+        BirthDate, CardDate, CardIdentifier, CardNumber, CardState, CodeTables, Ethnicity, HolderName, Sex,
+        SocialSecurityNumber,
+    },
     model::{
         AggregateKey, HolderId, Scene, Status,
-        record::{CardFile, DocumentFile, HolderFile},
+        record::{CardFile, DenyFile, DenyListHead, DocumentFile, HolderFile},
     },
     scenes::card::{self, NewCard},
 };
@@ -52,6 +55,17 @@ pub struct ImportReport {
     pub wrong: BTreeMap<usize, Vec<Violation>>,
 }
 
+/// What is wrong with the form of a line. A parser's own words may quote a value
+/// of the line, which is about a person; names of fields are not.
+fn without_values(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    if said.starts_with("missing field") {
+        said
+    } else {
+        format!("not JSON of the known form at column {}", error.column())
+    }
+}
+
 impl Gateway {
     /// Imports cards, one JSON object a line. Wrong lines are reported and leave
     /// the others alone; running it twice changes nothing.
@@ -66,7 +80,7 @@ impl Gateway {
                 Err(error) => Err(vec![Violation::new(
                     "line",
                     "不是有效的 JSON 行",
-                    format!("is not a card line: {error}"),
+                    format!("is not a card line: {}", without_values(&error)),
                 )]),
             };
             match new {
@@ -88,12 +102,15 @@ impl Gateway {
             AggregateKey::of::<CardFile>(new.card.as_bytes()),
             AggregateKey::of::<HolderFile>(new.holder.as_bytes()),
             AggregateKey::of::<DocumentFile>(&new.document),
+            AggregateKey::of::<DenyFile>(new.card.as_bytes()),
+            AggregateKey::of::<DenyListHead>(&card::deny_head_id(self.province)),
         ];
         let committed = self
-            .note(self.own_meta(Scene::Operations, "ImportCard"), touches, move |view, _| {
-                card::issue(view, &new)
+            .note(self.own_meta(Scene::Operations, "ImportCard"), touches, move |view, now| {
+                card::issue(view, &new, now)
             })
             .await?;
+        self.spread_denial(&committed);
         Ok(committed.entry.status == Status::Completed.number())
     }
 
@@ -119,6 +136,28 @@ impl Gateway {
         }
         if line.social_security_number.parse::<SocialSecurityNumber>().is_err() {
             note("social_security_number", "须通过 AAC002 校验", "must pass the checks of AAC002");
+        }
+        if line.name.parse::<HolderName>().is_err() {
+            note("name", "须为 1 至 50 个字符的姓名 AAC003", "must be a name (AAC003) of 1 to 50 characters");
+        }
+        if line.sex.parse::<Sex>().is_err() {
+            note("sex", "须为 AAC004 的 0、1、2、9", "must be 0, 1, 2 or 9 of AAC004");
+        }
+        if Ethnicity::parse(&line.ethnicity, &CodeTables::embedded().ethnicity()).is_err() {
+            note("ethnicity", "须为 AAC005 的两位代码", "must be a two-digit code of AAC005");
+        }
+        if BirthDate::from_yyyymmdd(line.born).is_err() {
+            note("born", "须为 AAC006 日期 yyyymmdd", "must be a day (AAC006) as yyyymmdd");
+        }
+        if line.valid_until != 0 && CardDate::from_yyyymmdd(line.valid_until).is_err() {
+            note("valid_until", "须为日期 yyyymmdd，无期限填 0", "must be a day as yyyymmdd, 0 without end");
+        }
+        if card.is_some_and(|card| card.region().code() != line.region) {
+            note(
+                "region",
+                "须与卡识别码中的 AAB301 一致",
+                "must be the region (AAB301) that the card identifier names",
+            );
         }
         let (Some(card), Some(state), Some(holder), true) = (card, state, holder, wrong.is_empty()) else {
             return Ok(Err(wrong));

@@ -1,9 +1,13 @@
 //! Taking a card into the region's register: the issuer's import.
 
+use super::{
+    deny::{self, DenyFact},
+    standing::{digit, standing_of},
+};
 use crate::{
     identity::{CardIdentifier, CardState},
     model::{
-        CorruptAggregate, Decision, Detail, HolderId, Outcome, Reason, Subject, View, Write,
+        CorruptAggregate, Decision, Detail, HolderId, Millis, Outcome, Reason, Subject, View, Write,
         record::{CardDetail, CardFile, DocumentFile, HolderFile},
     },
 };
@@ -23,13 +27,16 @@ pub struct NewCard {
 }
 
 /// Takes the card in. A card that is there already is left as it is: an import
-/// that is run twice changes nothing, and never revives a lost card.
+/// that is run twice changes nothing, and never revives a lost card. A card that
+/// comes in dead (lost, locked, not activated) goes on the deny list at once: other
+/// regions know it by nothing else.
 ///
-/// The unit names the card's file, the holder's file and the document's file.
+/// The unit names the card's file, the holder's file, the document's file, the
+/// card's deny file and the region's deny-list head.
 ///
 /// # Errors
-/// When the card's file cannot be read.
-pub fn issue(view: &View, new: &NewCard) -> Result<Decision, CorruptAggregate> {
+/// When a stored aggregate cannot be read.
+pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, CorruptAggregate> {
     if view.get::<CardFile>(new.card.as_bytes())?.is_some() {
         return Ok(Decision::new(Outcome::Declined(Reason::StateUnchanged)));
     }
@@ -43,12 +50,27 @@ pub fn issue(view: &View, new: &NewCard) -> Result<Decision, CorruptAggregate> {
     let mut person = new.person.clone();
     person.card = new.card.as_bytes().to_vec();
 
+    let standing = standing_of(&file);
+    let (deny_list_version, denial) = if standing.usable(now).is_err() {
+        let fact = DenyFact {
+            card: new.card,
+            denied: true,
+            card_state: digit(standing.state),
+            expires_at_ms: standing.expires_at_ms,
+        };
+        deny::next(view, new.card.region().province().code(), fact, now)?
+    } else {
+        (0, Vec::new())
+    };
+
     let mut decision = Decision::new(Outcome::Approved);
     decision.subject = Some(Subject::from_bytes(*new.holder.as_bytes()));
     decision.detail = Detail::personal(&CardDetail {
         card: new.card.as_bytes().to_vec(),
         state: file.state,
         region: file.region,
+        state_expires_at_ms: file.state_expires_at_ms,
+        deny_list_version,
         ..CardDetail::default()
     });
     decision.writes = vec![
@@ -56,5 +78,6 @@ pub fn issue(view: &View, new: &NewCard) -> Result<Decision, CorruptAggregate> {
         Write::put(new.holder.as_bytes(), &person),
         Write::put(&new.document, &DocumentFile { holder: new.holder.as_bytes().to_vec() }),
     ];
+    decision.writes.extend(denial);
     Ok(decision)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     deny::{self, DenyFact},
-    standing::{self, Who, approved, declined, declined_unknown, standing_of},
+    standing::{self, Who, approved, declined, declined_unknown, digit, standing_of},
 };
 use crate::{
     identity::{CardStanding, Transition},
@@ -141,9 +141,4 @@ pub fn issue_code(
     }
     detail.session_expires_at_ms = expires_at_ms;
     Ok(approved(who, detail))
-}
-
-/// AAZ502 as a byte; every digit is below ten.
-fn digit(state: crate::identity::CardState) -> u8 {
-    u8::try_from(state.digit()).unwrap_or(2)
 }

@@ -39,6 +39,11 @@ pub(super) fn usable(file: &CardFile, now: Millis) -> Result<(), Reason> {
     Ok(())
 }
 
+/// AAZ502 as a byte; every digit is below ten.
+pub(super) fn digit(state: CardState) -> u8 {
+    u8::try_from(state.digit()).unwrap_or(2)
+}
+
 /// A decline about a known person, with the card's detail sealed.
 pub(super) fn declined(who: &Who, reason: Reason, detail: CardDetail) -> Decision {
     about(who, Decision::new(Outcome::Declined(reason)), detail)
