@@ -51,6 +51,7 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     if Province::from_code(file.region.province).is_err() {
         problems.push(format!("region.province: {} is no province / 不是省级代码", file.region.province));
     }
+    check_gateway(&mut problems, &file);
     let registry = take(&mut problems, read::<RegistryFile>(&file.files.participants))
         .and_then(|file| list(&mut problems, "participants", Registry::build(&file)));
     let policy = take(&mut problems, read::<PolicyFile>(&file.files.policy));
@@ -64,6 +65,9 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     });
     if let Some(libraries) = &libraries {
         check_libraries(&mut problems, libraries);
+    }
+    if let (Some(registry), Some(libraries)) = (&registry, &libraries) {
+        check_counters(&mut problems, registry, libraries);
     }
     if trust.as_ref().is_some_and(|trust| trust.member(file.region.province).is_none()) {
         problems.push("trust list: this region is not on it / 信任列表中没有本地区".into());
@@ -138,6 +142,36 @@ fn check_libraries(problems: &mut Vec<String>, file: &LibrariesFile) {
             problems.push(format!(
                 "libraries: `{0}` has no line; add [sip2.{0}] / 缺少 [sip2.{0}] 连接配置",
                 library.code
+            ));
+        }
+    }
+}
+
+/// What opening would only find out later.
+fn check_gateway(problems: &mut Vec<String>, file: &GatewayFile) {
+    if file.vault.passphrase_env.is_some() == file.vault.passphrase_fd.is_some() {
+        problems.push(
+            "vault: give passphrase_env or passphrase_fd, one of them / 须配置 passphrase_env 或 passphrase_fd 之一"
+                .into(),
+        );
+    }
+    if !(1..=4_095).contains(&file.store.segment_mib) {
+        problems.push("store.segment_mib: give 1 to 4095 / 应为 1 至 4095".into());
+    }
+    if !(1..=64).contains(&file.region.node.len()) {
+        problems.push("region.node: give 1 to 64 characters / 应为 1 至 64 个字符".into());
+    }
+}
+
+/// A participant's counters must stand in a library that is configured.
+fn check_counters(problems: &mut Vec<String>, registry: &Registry, file: &LibrariesFile) {
+    for participant in registry.participants() {
+        if let Some(code) = &participant.library
+            && !file.library.iter().any(|library| library.code == *code)
+        {
+            problems.push(format!(
+                "participants: `{}` stands in library `{code}`, which libraries.toml does not have / 未配置该图书馆",
+                participant.id
             ));
         }
     }

@@ -106,11 +106,19 @@ impl PolicyFile {
         if !(1..=90).contains(&self.temporary_loss_days) {
             problems.push("temporary_loss_days: give 1 to 90 / 临时挂失天数应为 1 至 90".into());
         }
-        if i64::from(self.holder_session_seconds) * 1_000 > limits::HOLDER_SESSION_MS {
-            problems.push("holder_session_seconds: at most 600 / 会话时长不得超过 600 秒".into());
+        if !(1_000..=limits::HOLDER_SESSION_MS).contains(&self.holder_session_ms()) {
+            problems.push("holder_session_seconds: give 1 to 600 / 会话时长应为 1 至 600 秒".into());
         }
-        if i64::from(self.chip_session_seconds) * 1_000 > limits::CHIP_SESSION_MS {
-            problems.push("chip_session_seconds: at most 60 / 芯片会话不得超过 60 秒".into());
+        if !(1_000..=limits::CHIP_SESSION_MS).contains(&self.chip_session_ms()) {
+            problems.push("chip_session_seconds: give 1 to 60 / 芯片会话应为 1 至 60 秒".into());
+        }
+        for participant in self.abroad.keys() {
+            let province = participant.split_once('.').map(|(province, _)| province);
+            if !province.is_some_and(|province| province.len() == 6 && province.parse::<u32>().is_ok()) {
+                problems.push(format!(
+                    "abroad.\"{participant}\": give province.participant, for example 120000.tj-library / 应为 省级代码.参与方"
+                ));
+            }
         }
         for (scene, policy) in &self.scene {
             if policy.purposes.is_empty() {

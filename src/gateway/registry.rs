@@ -131,6 +131,9 @@ impl Registry {
         if id.as_ref().is_some_and(|id| self.participants.iter().any(|known| known.id == *id)) {
             problems.push(problem("the id is used twice".into()));
         }
+        if is_reserved(&line.id) {
+            problems.push(problem("the id is the gateway's own, or looks like one of another region".into()));
+        }
         let attributes = parse_all::<AttributeCode>(&line.attributes, |bad| problems.push(problem(bad)));
         let terminals = parse_all::<TerminalId>(&line.terminals, |bad| problems.push(problem(bad)));
         let mut sorted = terminals.clone();
@@ -185,6 +188,14 @@ impl Registry {
     pub fn terminal_count(&self) -> usize {
         self.callers.len()
     }
+}
+
+/// The gateway journals its own acts as `gateway`, and another region's
+/// participants as `120000.name`: one of ours under such a name would see their
+/// pseudonyms and meet their request ids.
+fn is_reserved(id: &str) -> bool {
+    let province = id.split_once('.').map(|(province, _)| province);
+    id == "gateway" || province.is_some_and(|province| province.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn parse_all<T: std::str::FromStr>(texts: &[String], mut bad: impl FnMut(String)) -> Vec<T>
@@ -258,6 +269,15 @@ mod tests {
         assert_eq!(caller.within_rate(one), Ok(()));
         assert_eq!(caller.within_rate(one), Ok(()));
         assert_eq!(caller.within_rate(one), Err(Reason::RateExceeded));
+    }
+
+    #[test]
+    fn nobody_is_registered_as_the_gateway_or_as_another_regions_participant() {
+        for id in ["gateway", "120000.tj-library", ".x"] {
+            let problems = build(vec![line(id)]).expect_err(id);
+            assert_eq!(problems.len(), 1, "{id}: {problems:?}");
+        }
+        assert!(build(vec![line("bj.metro"), line("gateway-2")]).is_ok());
     }
 
     #[test]
