@@ -15,7 +15,7 @@ use crate::{
     limits,
     model::{
         AggregateKey, Reason, Token16,
-        record::{CardFile, ChipSession, CodeUse, DenyFile, DocumentFile, HolderFile},
+        record::{CardFile, ChipSession, CodeUse, DenyFile, DocumentFile, HolderFile, HolderSession},
     },
     scenes::card::{
         self, ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, NewSession, Vouched, Who,
@@ -126,10 +126,11 @@ impl Gateway {
         let peers = self.peers().ok_or_else(home_unavailable)?;
         let vouched = peers.finish_chip(home_of(&card), origin(&ask, call), home_session, data).await;
         let (who, vouched) = self.vouched(&ask, card, vouched)?;
-        let touches = vec![
+        let mut touches = vec![
             AggregateKey::of::<ChipSession>(session.as_bytes()),
             AggregateKey::of::<DenyFile>(card.as_bytes()),
         ];
+        touches.extend(finish.session.as_ref().map(session_key));
         self.commit(&ask, touches, move |view, now| {
             card::finish_foreign_chip(view, &who, &finish, vouched, now)
         })
@@ -144,11 +145,12 @@ impl Gateway {
         data: HolderData,
     ) -> Result<Committed, Refusal> {
         let known = self.known_card(card, ask.participant())?;
-        let touches = vec![
+        let mut touches = vec![
             AggregateKey::of::<ChipSession>(finish.chip_session.as_bytes()),
             AggregateKey::of::<CardFile>(card.as_bytes()),
             AggregateKey::of::<HolderFile>(&known.holder),
         ];
+        touches.extend(finish.session.as_ref().map(session_key));
         self.commit(ask, touches, move |view, now| {
             card::finish_chip(view, &known.who, &known.holder, &finish, &data, now)
         })
@@ -211,8 +213,9 @@ impl Gateway {
         }
         let vouched = self.settle_at_home(&ask, call, &code, &signed).await;
         let (who, vouched) = self.vouched(&ask, card, vouched)?;
-        let touches =
+        let mut touches =
             vec![AggregateKey::of::<CodeUse>(&code.nonce), AggregateKey::of::<DenyFile>(card.as_bytes())];
+        touches.extend(presented.session.as_ref().map(session_key));
         self.commit(&ask, touches, move |view, now| {
             card::present_foreign_code(view, &who, &presented, vouched, now)
         })
@@ -281,11 +284,12 @@ impl Gateway {
         presented: CodePresented,
     ) -> Result<Committed, Refusal> {
         let known = self.known_card(card, ask.participant())?;
-        let touches = vec![
+        let mut touches = vec![
             AggregateKey::of::<CodeUse>(&presented.nonce),
             AggregateKey::of::<CardFile>(card.as_bytes()),
             AggregateKey::of::<HolderFile>(&known.holder),
         ];
+        touches.extend(presented.session.as_ref().map(session_key));
         self.commit(ask, touches, move |view, now| {
             card::present_code(view, &known.who, &known.holder, &presented, now)
         })
@@ -352,6 +356,7 @@ impl Gateway {
             AggregateKey::of::<DocumentFile>(&id),
             AggregateKey::of::<HolderFile>(&holder),
             AggregateKey::of::<CardFile>(card.as_bytes()),
+            session_key(&presented.session),
         ];
         self.commit(&ask, touches, move |view, now| {
             card::present_document(view, &known.who, &holder, &presented, now)
@@ -368,6 +373,11 @@ impl Gateway {
     pub fn vault(&self) -> &Arc<dyn crate::crypto::KeyVault> {
         &self.vault
     }
+}
+
+/// The session that a credential opens is written with it, so it is named too.
+fn session_key(session: &NewSession) -> AggregateKey {
+    AggregateKey::of::<HolderSession>(session.token.as_bytes())
 }
 
 pub(super) fn card_of(bytes: &[u8]) -> Result<CardIdentifier, Refusal> {
