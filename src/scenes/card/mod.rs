@@ -12,6 +12,8 @@ mod issue;
 mod loss;
 mod session;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub use attributes::{AttributeCode, Granted, UnknownAttribute};
 pub use authenticate::{
