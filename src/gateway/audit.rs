@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Mutex};
 use super::{Call, Gateway, Refusal};
 use crate::{
     limits,
-    model::{CorruptAggregate, Decision, Millis, Outcome, Reason, RequestId, Scene},
+    model::{CorruptAggregate, Decision, Millis, Outcome, Reason, RequestId, Scene, TransactionId},
     store::{Committed, UnitMeta},
 };
 
@@ -115,11 +115,16 @@ impl Gateway {
         request: RequestId,
         fingerprint: &[u8; 32],
     ) -> Result<Option<Committed>, Refusal> {
-        let found = self.store.find(&call.caller.participant.id, request)?;
-        match found {
-            Some(committed) if committed.entry.fingerprint == fingerprint => Ok(Some(committed)),
-            Some(_) => Err(crate::store::StoreError::RequestIdMisused.into()),
-            None => Ok(None),
+        let Some(last) = self.store.find(&call.caller.participant.id, request)? else {
+            return Ok(None);
+        };
+        // The first step carries the request's fingerprint; what came of it later
+        // carries none.
+        let transaction = last.entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
+        let steps = self.store.steps(TransactionId::from_bytes(transaction))?;
+        match steps.first() {
+            Some(first) if first.entry.fingerprint == fingerprint => Ok(Some(last)),
+            Some(_) | None => Err(crate::store::StoreError::RequestIdMisused.into()),
         }
     }
 }
