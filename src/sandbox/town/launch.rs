@@ -207,3 +207,57 @@ fn tail(log: &Path) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::town::TownPlan;
+
+    /// A launcher whose program is a line of shell instead of a gateway.
+    fn shell(line: &str) -> Launcher {
+        Launcher { program: "/bin/sh".into(), before: vec!["-c".to_owned(), line.to_owned()] }
+    }
+
+    fn prepared(folder: &Path) -> Prepared {
+        Prepared::make(folder, &TownPlan::free(1).expect("ports")).expect("made")
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_dies_is_told_with_the_end_of_its_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let prepared = prepared(folder.path());
+        let region = prepared.plan.regions[1];
+        let died = shell("echo the disk is full >&2; exit 3").serve(&prepared, region).await;
+        let told = died.expect_err("it died").to_string();
+        for words in ["tianjin", "exit status: 3", "the disk is full"] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cards_are_imported_once_and_a_failure_leaves_no_mark() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let prepared = prepared(folder.path());
+        let region = prepared.plan.regions[0];
+        let failed = shell("echo line 3 is wrong; exit 1").import(&prepared, &region).await;
+        assert!(failed.expect_err("it failed").to_string().contains("line 3 is wrong"));
+        assert!(!prepared.imported_mark(&region).exists());
+        shell("test -n \"$ONECARD_VAULT_PASSPHRASE\"").import(&prepared, &region).await.expect("imported");
+        shell("exit 1").import(&prepared, &region).await.expect("not run a second time");
+    }
+
+    #[tokio::test]
+    async fn a_gateway_stops_when_its_standard_input_closes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let prepared = prepared(folder.path());
+        let region = prepared.plan.regions[2];
+        let launcher = shell("cat >/dev/null; echo drained");
+        let log = folder.path().join("gateway.log");
+        let mut command = launcher.command(&prepared, &log).expect("a command");
+        let child = launcher.spawn(command.stdin(Stdio::piped())).expect("started");
+        let mut gateway = Gateway { region, child, log: log.clone() };
+        assert!(gateway.runs());
+        gateway.stop().await.expect("stopped in order");
+        assert_eq!(tail(&log), "drained");
+    }
+}
