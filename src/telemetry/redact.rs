@@ -34,7 +34,7 @@ const CARD_ID_DIGITS: usize = 32;
 
 const MASK: &str = "[masked]";
 
-/// The line as it may be written: values of [`SECRET_FIELDS`] in JSON, runs of 15
+/// The line as it may be written: values of `SECRET_FIELDS` in JSON, runs of 15
 /// and more digits (with a check letter), and 32-digit hexadecimal words are
 /// replaced by `[masked]`.
 pub fn mask(line: &str) -> String {
