@@ -182,13 +182,15 @@ async fn serve<S, B>(
         }
     }
 
-    // Tell the peer to go elsewhere, and let the calls under way finish.
+    // Tell the peer to go elsewhere, and let the calls under way finish. In a
+    // drain of the whole server it is the server that says when time is up.
     serving.as_mut().graceful_shutdown();
+    let own_end = !shared.drain.is_cancelled();
     tokio::select! {
         _ = serving => {}
         () = registered.close.cancelled() => {}
         () = shared.cut.cancelled() => {}
-        () = tokio::time::sleep(shared.options.drain_timeout()) => {}
+        () = tokio::time::sleep(shared.options.drain_timeout()), if own_end => {}
     }
 }
 

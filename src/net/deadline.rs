@@ -69,10 +69,15 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Ok(asked) = timeout_of(request.headers()) else {
             request_refused(RequestRefusal::Timeout);
-            return DeadlineFuture::Refused;
+            return DeadlineFuture::Refused { code: Code::InvalidArgument, why: MALFORMED };
         };
         let rule = self.methods.rule(request.uri().path());
         match allowed(asked, rule) {
+            // Too late already: work nobody waits for is not begun.
+            Some(Duration::ZERO) => {
+                request_refused(RequestRefusal::Deadline);
+                DeadlineFuture::Refused { code: Code::DeadlineExceeded, why: EXCEEDED }
+            }
             Some(allowed) => {
                 let at = Instant::now() + allowed;
                 request.extensions_mut().insert(Deadline(at.into_std()));
@@ -92,7 +97,7 @@ pin_project! {
     /// The answer of [`Deadlines`]: the inner service's, if it comes in time.
     #[project = DeadlineFutureProjection]
     pub enum DeadlineFuture<F> {
-        Refused,
+        Refused { code: Code, why: &'static str },
         Timed { #[pin] future: F, #[pin] sleep: Sleep, stream_until: Option<Instant> },
         Free { #[pin] future: F },
     }
@@ -106,9 +111,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (answer, until) = match self.project() {
-            DeadlineFutureProjection::Refused => {
-                (Ok(refusal(Code::InvalidArgument, "grpc-timeout is not well formed")), None)
-            }
+            DeadlineFutureProjection::Refused { code, why } => (Ok(refusal(*code, why)), None),
             DeadlineFutureProjection::Free { future } => {
                 (ready!(future.poll(cx)).map(|response| response.map(OrEmpty::Left)), None)
             }
@@ -129,6 +132,7 @@ where
     }
 }
 
+const MALFORMED: &str = "grpc-timeout is not well formed";
 const EXCEEDED: &str = "the deadline came before the answer";
 
 pin_project! {
