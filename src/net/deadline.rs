@@ -39,6 +39,7 @@ pub struct Deadlines<S> {
 }
 
 impl<S> Deadlines<S> {
+    /// Runs the deadline of every call from its headers on.
     pub fn new(inner: S, methods: Arc<Methods>) -> Self {
         Deadlines { inner, methods }
     }

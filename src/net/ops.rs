@@ -48,6 +48,7 @@ pub struct ReadinessCheck {
 }
 
 impl ReadinessCheck {
+    /// A check that `passes` while its condition holds.
     pub fn new(name: &'static str, passes: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         ReadinessCheck { name, passes: Box::new(passes) }
     }

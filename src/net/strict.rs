@@ -35,6 +35,7 @@ pub struct Strict<S> {
 }
 
 impl<S> Strict<S> {
+    /// Checks every request against the rule of its path.
     pub fn new(inner: S, methods: Arc<Methods>) -> Self {
         Strict { inner, methods }
     }

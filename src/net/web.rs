@@ -28,6 +28,7 @@ pub struct Web<S> {
 }
 
 impl<S> Web<S> {
+    /// Translates gRPC-Web before `inner` and after it.
     pub fn new(inner: S) -> Self {
         Web { inner }
     }
