@@ -106,11 +106,11 @@ async fn ours(canned: Canned, pki: &Path) -> anyhow::Result<()> {
     let tls = Arc::new(net::TlsState::load(tls, Arc::new(SystemClock))?);
     let server = net::Server::bind(net::ServerOptions::at(ANY_PORT.parse()?), tls)?;
     announce(server.local_addr())?;
-    let methods = Arc::new(net::Methods::from_descriptors(proto::DESCRIPTORS)?);
+    let methods = net::Methods::from_descriptors(proto::DESCRIPTORS)?;
     let routes = Routes::new(TransitServiceServer::new(canned));
     let (routes, _) = net::with_health_and_reflection(routes, proto::DESCRIPTORS, |_| true)?;
     let drain = CancellationToken::new();
-    let serving = tokio::spawn(server.serve(net::edge(routes, methods), drain.clone()));
+    let serving = tokio::spawn(server.serve(net::grpc_edge(routes, methods), drain.clone()));
     stdin_closes().await;
     drain.cancel();
     serving.await?;
