@@ -101,6 +101,20 @@ impl SoftVault {
         vault_file::replace(path, &sealed)
     }
 
+    /// As [`SoftVault::seal_to_file`], under a passphrase that nobody thought up: at
+    /// least 128 bits from a generator. Guessing those is hopeless without the slow
+    /// derivation, so it is left out and opening costs nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn seal_to_file_under_random(
+        &self,
+        path: &Path,
+        passphrase: &SecretString,
+    ) -> Result<(), VaultFileError> {
+        vault_file::replace(path, &self.seal(passphrase, 1, &SystemRng))
+    }
+
     /// Reads a vault that [`SoftVault::seal_to_file`] wrote.
     ///
     /// # Errors

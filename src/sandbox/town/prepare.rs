@@ -159,9 +159,10 @@ fn seed(data: &Path, wanted: u64) -> Result<u64, PrepareError> {
 fn passphrase(data: &Path) -> Result<SecretString, PrepareError> {
     let path = data.join("vault.passphrase");
     if !path.exists() {
+        // 256 random bits: the vaults need no slow derivation under it.
         let mut random = Zeroizing::new([0; 32]);
         SystemRng.fill(&mut *random);
-        write(&path, Zeroizing::new(hex::encode(&*random)).as_bytes(), 0o600)?;
+        write(&path, Zeroizing::new(hex::encode(&random[..])).as_bytes(), 0o600)?;
     }
     let text = Zeroizing::new(fs::read_to_string(&path).map_err(io_at(&path))?);
     Ok(SecretString::from(text.trim().to_owned()))
@@ -180,7 +181,7 @@ fn vaults(data: &Path, plan: &TownPlan, passphrase: &SecretString) -> Result<Vec
         }
         SystemRng.fill(&mut *joint_root);
     }
-    // Deriving a key from the passphrase is slow on purpose, so all at once.
+    // A vault of an older folder may take its time to open, so all at once.
     thread::scope(|scope| {
         let workers: Vec<_> = plan
             .regions
@@ -196,7 +197,7 @@ fn vaults(data: &Path, plan: &TownPlan, passphrase: &SecretString) -> Result<Vec
                     fs::create_dir_all(folder).map_err(io_at(folder))?;
                     let vault =
                         SoftVault::generate(&SystemRng).with_key(KeyName::TransitRoot, &joint_root[..])?;
-                    vault.seal_to_file(&path, passphrase).map_err(wrong)?;
+                    vault.seal_to_file_under_random(&path, passphrase).map_err(wrong)?;
                     Ok(vault)
                 })
             })
