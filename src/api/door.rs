@@ -299,7 +299,7 @@ pub(super) const fn refusal_label(kind: RefusalKind) -> RequestOutcome {
 }
 
 /// SM3 over method, header and body: tells a repeat from a misuse.
-fn fingerprint(method: &Method, message: &impl Message) -> [u8; 32] {
+pub fn fingerprint(method: &Method, message: &impl Message) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(message.encoded_len());
     if message.encode(&mut bytes).is_err() {
         debug_assert!(false, "a vector grows");

@@ -13,6 +13,8 @@ mod door;
 mod library;
 mod parse;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod transit;
 
@@ -20,7 +22,9 @@ use std::sync::Arc;
 
 use tonic::service::Routes;
 
-pub use door::Door;
+pub use answer::answer;
+pub use door::{Door, fingerprint};
+pub use parse::{Fields, header as parse_header};
 pub use status::to_status;
 
 use crate::{

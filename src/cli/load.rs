@@ -204,3 +204,6 @@ fn list<T, E: std::fmt::Display>(
 ) -> Option<T> {
     built.map_err(|found| problems.extend(found.iter().map(|problem| format!("{what}: {problem}")))).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,3 +219,6 @@ fn signed_bytes(header: &[u8], body: &[u8]) -> Vec<u8> {
 fn member_code(province: u32) -> String {
     format!("{province:06}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ mod deny_sync;
 mod envelope;
 mod server;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 pub use client::{PeerClients, PeerTls};
 pub use deny_sync::DenySync;

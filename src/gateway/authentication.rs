@@ -308,7 +308,7 @@ impl Gateway {
 
     /// What a home region said, as a decision can use it: a decline is kept in our
     /// journal, anything else that is no vouching refuses the call.
-    fn vouched(
+    pub(super) fn vouched(
         &self,
         ask: &Ask,
         card: CardIdentifier,

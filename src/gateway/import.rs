@@ -123,7 +123,8 @@ impl Gateway {
         } else if card.is_some_and(|card| !self.is_ours(&card)) {
             note("card_identifier", "不是本地区发行的卡", "was not issued in this region");
         }
-        if CardNumber::parse(&line.card_number).is_err() {
+        let number = CardNumber::parse(&line.card_number).ok();
+        if number.is_none() {
             note("card_number", "须为 9 位 AAZ500", "must be the nine characters of AAZ500");
         }
         let state = CardState::from_digit(line.state.into());
@@ -134,7 +135,8 @@ impl Gateway {
         if holder.is_none() {
             note("holder", "须为 32 位十六进制", "must be 32 hexadecimal digits");
         }
-        if line.social_security_number.parse::<SocialSecurityNumber>().is_err() {
+        let security: Option<SocialSecurityNumber> = line.social_security_number.parse().ok();
+        if security.is_none() {
             note("social_security_number", "须通过 AAC002 校验", "must pass the checks of AAC002");
         }
         if line.name.parse::<HolderName>().is_err() {
@@ -159,23 +161,27 @@ impl Gateway {
                 "must be the region (AAB301) that the card identifier names",
             );
         }
-        let (Some(card), Some(state), Some(holder), true) = (card, state, holder, wrong.is_empty()) else {
+        let (Some(card), Some(state), Some(holder), Some((number, _)), Some(security), true) =
+            (card, state, holder, number, security, wrong.is_empty())
+        else {
             return Ok(Err(wrong));
         };
+        // As parsed, not as written: what a reader sends is compared with it.
+        let security = security.reveal();
         Ok(Ok(NewCard {
             card,
             holder,
             state,
             state_expires_at_ms: (line.state_expires_at_ms > 0).then_some(line.state_expires_at_ms),
             valid_until: line.valid_until,
-            document: self.document_hash("01", &line.social_security_number)?,
+            document: self.document_hash("01", security)?,
             person: HolderFile {
-                social_security_number: line.social_security_number.clone(),
+                social_security_number: security.to_owned(),
                 name: line.name.clone(),
                 sex: line.sex.clone(),
                 ethnicity: line.ethnicity.clone(),
                 born: line.born,
-                card_number: line.card_number.clone(),
+                card_number: number.reveal().to_owned(),
                 card: card.as_bytes().to_vec(),
             },
         }))

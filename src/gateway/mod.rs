@@ -25,6 +25,8 @@ mod ports;
 mod refusal;
 mod registry;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod transit;
 mod who;
 

@@ -49,7 +49,7 @@ impl TaskRunner {
         }
     }
 
-    async fn turn(&self) {
+    pub(super) async fn turn(&self) {
         let due = match self.gateway.store.due_tasks(self.gateway.now_ms(), TASKS_PER_TURN) {
             Ok(due) => due,
             Err(error) => {

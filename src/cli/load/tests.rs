@@ -1,0 +1,133 @@
+use std::fs;
+
+use super::*;
+use crate::{
+    crypto::{KeyName, KeyVault, Sm2PublicKey, SoftVault},
+    model::SystemRng,
+    trust::Member,
+};
+
+const REGIONS: [(&str, u32); 3] = [("beijing", 110_000), ("tianjin", 120_000), ("hebei", 130_000)];
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("the configuration").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+fn trust() -> TrustList {
+    let vault = SoftVault::generate(&SystemRng);
+    let key = |name| Sm2PublicKey::from_bytes(&vault.public_key(name).expect("a key")).expect("a point");
+    let members = REGIONS.map(|(name, region)| Member {
+        region,
+        name_zh: "样例".into(),
+        name_en: name.into(),
+        endpoint: "https://127.0.0.1:7112".into(),
+        tls_name: format!("peer.{name}.onecard"),
+        journal_key: key(KeyName::Journal),
+        federation_key: key(KeyName::Federation),
+        ecard_key: key(KeyName::Ecard),
+        standard_min: 1,
+        standard_max: 1,
+    });
+    TrustList::new(1, 0, 4_000_000_000_000, members.into()).expect("a list")
+}
+
+/// The repository's configuration with a trust list in its data root.
+fn configuration() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), &folder.path().join("config"));
+    let data = folder.path().join(".onecard");
+    fs::create_dir_all(&data).expect("a folder");
+    fs::write(data.join("trust.toml"), trust().to_toml()).expect("written");
+    folder
+}
+
+/// Replaces a piece of a file of Beijing's configuration.
+#[track_caller]
+fn alter(folder: &tempfile::TempDir, file: &str, from: &str, to: &str) {
+    let path = folder.path().join("config/beijing").join(file);
+    let text = fs::read_to_string(&path).expect("is there");
+    assert!(text.contains(from), "the case changes nothing: {from}");
+    fs::write(path, text.replacen(from, to, 1)).expect("written");
+}
+
+fn beijing(folder: &tempfile::TempDir) -> Result<Loaded, WrongConfiguration> {
+    load(&folder.path().join("config/beijing"))
+}
+
+#[test]
+fn the_three_regions_load_and_find_their_files() {
+    let folder = configuration();
+    for (name, province) in REGIONS {
+        let loaded = load(&folder.path().join("config").join(name)).expect(name);
+        assert_eq!(loaded.file.region.province, province);
+        assert!(loaded.live.registry.terminal_count() > 0, "{name}");
+        assert!(loaded.file.vault.file.starts_with(folder.path()), "paths follow the file");
+        for library in &loaded.live.libraries.libraries {
+            assert!(loaded.sip2.contains_key(&library.code), "{name}: {}", library.code);
+        }
+    }
+}
+
+#[test]
+fn every_problem_of_every_file_is_told_at_once() {
+    let folder = configuration();
+    alter(&folder, "policy.toml", "chip_session_seconds = 60", "chip_session_seconds = 0");
+    alter(&folder, "policy.toml", "temporary_loss_days = 15", "temporary_loss_days = 91");
+    alter(&folder, "participants.toml", "library = \"bj-capital\"", "library = \"bj-nowhere\"");
+    alter(&folder, "libraries.toml", "[sip2.bj-capital]", "[sip2.other]");
+    alter(&folder, "gateway.toml", "segment_mib = 64", "segment_mib = 0");
+    alter(&folder, "gateway.toml", "passphrase_env = \"ONECARD_VAULT_PASSPHRASE\"", "");
+    fs::write(folder.path().join(".onecard/trust.toml"), "version = 1").expect("written");
+    fs::remove_file(folder.path().join("config/codes/sex.toml")).expect("was there");
+    let WrongConfiguration(problems) = beijing(&folder).expect_err("it is wrong");
+    for part in [
+        "chip_session_seconds",
+        "temporary_loss_days",
+        "bj-nowhere",
+        "[sip2.bj-capital]",
+        "segment_mib",
+        "passphrase_env",
+        "trust.toml",
+        "codes: ",
+    ] {
+        let named = problems.iter().filter(|problem| problem.contains(part)).count();
+        assert_eq!(named, 1, "{part}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+}
+
+#[test]
+fn a_region_that_is_not_on_the_list_does_not_start() {
+    let folder = configuration();
+    let others = trust().members().filter(|member| member.region != 110_000).cloned().collect();
+    let list = TrustList::new(1, 0, 4_000_000_000_000, others).expect("a list");
+    fs::write(folder.path().join(".onecard/trust.toml"), list.to_toml()).expect("written");
+    let WrongConfiguration(problems) = beijing(&folder).expect_err("it is wrong");
+    assert!(problems.len() == 1 && problems[0].contains("trust list"), "{problems:?}");
+}
+
+#[test]
+fn a_word_that_nobody_knows_is_named_with_its_file() {
+    let folder = configuration();
+    alter(&folder, "policy.toml", "code_home = \"must\"", "code_hone = \"must\"");
+    alter(&folder, "participants.toml", "role = \"terminal\"", "role = \"king\"");
+    let WrongConfiguration(problems) = beijing(&folder).expect_err("it is wrong");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("code_hone")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("king")), "{problems:?}");
+}
+
+#[test]
+fn without_its_first_file_there_is_nothing_to_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let WrongConfiguration(problems) = load(folder.path()).expect_err("there is nothing");
+    assert!(problems.len() == 1 && problems[0].contains("gateway.toml"), "{problems:?}");
+}

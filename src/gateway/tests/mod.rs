@@ -1,0 +1,9 @@
+//! The gateway's flows over a real store, a real vault and a clock that tests
+//! turn. Peers and libraries are fakes that say what a test tells them to.
+
+mod cards;
+mod deny;
+mod import;
+mod library;
+mod rig;
+mod taps;
