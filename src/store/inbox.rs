@@ -58,6 +58,9 @@ struct State {
     units: VecDeque<Waiting>,
     writer_free: bool,
     closed: bool,
+    /// The committer waits on `wake`. Waking nobody would still be a system call,
+    /// one for every unit.
+    sleeps: bool,
 }
 
 /// See the head of this file.
@@ -77,6 +80,15 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes the committer when it sleeps. It says so before it lets go of the
+    /// lock, so that no word is missed.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if std::mem::take(&mut state.sleeps) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
     pub(super) fn push(&self, waiting: Waiting) -> Result<(), StoreError> {
         let mut state = self.state();
         if state.closed {
@@ -86,8 +98,7 @@ impl Inbox {
             return Err(StoreError::Busy);
         }
         state.units.push_back(waiting);
-        drop(state);
-        self.wake.notify_one();
+        self.wake(state);
         Ok(())
     }
 
@@ -101,8 +112,9 @@ impl Inbox {
     }
 
     pub(super) fn writer_is_free(&self) {
-        self.state().writer_free = true;
-        self.wake.notify_one();
+        let mut state = self.state();
+        state.writer_free = true;
+        self.wake(state);
     }
 
     /// Claims the writer when it is free.
@@ -121,14 +133,17 @@ impl Inbox {
             if state.closed && state.units.is_empty() && !has_open {
                 return false;
             }
+            state.sleeps = true;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.sleeps = false;
         }
     }
 
     /// Takes no more units; what waits is still done.
     pub(super) fn close(&self) {
-        self.state().closed = true;
-        self.wake.notify_one();
+        let mut state = self.state();
+        state.closed = true;
+        self.wake(state);
     }
 
     /// Drops everyone who waits: nobody will serve them.
@@ -137,8 +152,7 @@ impl Inbox {
         state.closed = true;
         state.writer_free = true;
         let dropped = std::mem::take(&mut state.units);
-        drop(state);
+        self.wake(state);
         drop(dropped);
-        self.wake.notify_one();
     }
 }
