@@ -1,16 +1,25 @@
 //! The indexer: follows the journal off the answer path. What it has applied
 //! leaves the overlay.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, TryRecvError},
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
+    thread,
+    time::Duration,
 };
 
-use super::{StoreObserver, committer::Shared, effects::Effects, rows::Rows};
+use super::{Changes, StoreObserver, committer::Shared, effects::Effects, rows::Rows};
 
 /// Entries applied in one atomic write: large enough to spread its cost, small
 /// enough that the overlay shrinks steadily.
 pub(super) const APPLY_ENTRIES: usize = 2_048;
+
+/// How long the indexer lets batches gather. Reads see them in the overlay, so
+/// nobody waits for it; a larger write is cheaper an entry, and waking for every
+/// batch would take the processor from who answers.
+const GATHER: Duration = Duration::from_millis(50);
 
 pub(super) struct Indexer {
     pub(super) shared: Arc<Shared>,
@@ -22,8 +31,12 @@ impl Indexer {
     /// Runs until the writer has gone and everything durable is applied. When the
     /// index fails the store stops: it is rebuilt when the store is opened.
     pub(super) fn run(self, batches: Receiver<Arc<Effects>>) {
-        let mut group = Vec::new();
+        let (mut group, mut changes) = (Vec::new(), Changes::default());
+        let mut gather = true;
         while let Ok(first) = batches.recv() {
+            if gather {
+                thread::sleep(GATHER);
+            }
             let mut entries = first.entries.len();
             group.push(first);
             while entries < APPLY_ENTRIES {
@@ -35,7 +48,8 @@ impl Indexer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
-            if let Err(error) = self.rows.apply(&group) {
+            gather = entries < APPLY_ENTRIES;
+            if let Err(error) = self.rows.apply(&group, &mut changes) {
                 self.shared.health.stop(error.to_string());
                 return;
             }

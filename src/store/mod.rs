@@ -45,7 +45,7 @@ use crate::model::{
 pub use chain::{BATCH_TAG, batch_hash, key_id, leaf_hash, signed_bytes};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use embedded::{EmbeddedStore, OpenError, Parts};
-pub use index::{FjallIndex, Index, IndexError, MemIndex};
+pub use index::{Changes, FjallIndex, Index, IndexError, MemIndex};
 pub use lying_disk::{Fault, LyingDisk};
 pub use merkle::{BadReceipt, EntryProof, Proof, Tree, check_receipt};
 pub use observer::{NoObserver, StoreObserver};

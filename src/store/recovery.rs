@@ -5,7 +5,7 @@
 use std::{io, sync::Arc};
 
 use super::{
-    StoreError, StoreObserver,
+    Changes, StoreError, StoreObserver,
     disk::DiskFile,
     effects::{Effects, EntryEffects},
     embedded::OpenError,
@@ -53,6 +53,7 @@ impl Recovery<'_> {
         let mut group = Vec::new();
         let (mut entries, mut batches) = (0, 0);
         let mut failed: Option<StoreError> = None;
+        let mut changes = Changes::default();
         let end = walk(self.segments, from, Tail::MayBeTorn, &mut |walked| {
             let indexed = marker.is_some_and(|marker| walked.header.sequence <= marker.sequence);
             let header_bytes = walked.batch.header.clone();
@@ -76,7 +77,7 @@ impl Recovery<'_> {
                 Err(error) => failed = Some(error),
             }
             if entries >= APPLY_ENTRIES {
-                failed = failed.take().or(self.rows.apply(&group).err());
+                failed = failed.take().or(self.rows.apply(&group, &mut changes).err());
                 self.observer.index_rebuilding(batches);
                 group.clear();
                 entries = 0;
@@ -86,7 +87,7 @@ impl Recovery<'_> {
         if let Some(error) = failed {
             return Err(OpenError::Index(error));
         }
-        self.rows.apply(&group).map_err(OpenError::Index)?;
+        self.rows.apply(&group, &mut changes).map_err(OpenError::Index)?;
         if batches > 0 {
             self.observer.index_rebuilding(batches);
             tracing::info!(batches, "the index was caught up from the journal");

@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     DueTask, StoreError,
     effects::{Claim, ClaimKey, Effects, Location, Row, SealedRow, corrupt},
-    index::{Change, Index, IndexError},
+    index::{Changes, Index, IndexError},
 };
 use crate::{
     crypto::Digest32,
@@ -142,26 +142,24 @@ impl Rows {
         read.collect::<Option<_>>().ok_or_else(|| corrupt("a task of the index"))
     }
 
-    /// Applies batches in order, in one atomic write with the marker.
-    pub(super) fn apply(&self, batches: &[Arc<Effects>]) -> Result<(), StoreError> {
+    /// Applies batches in order, in one atomic write with the marker. `changes` is
+    /// room to work in.
+    pub(super) fn apply(&self, batches: &[Arc<Effects>], changes: &mut Changes) -> Result<(), StoreError> {
         let Some(last) = batches.last() else { return Ok(()) };
-        let mut changes =
-            Vec::with_capacity(5 * batches.iter().map(|batch| batch.entries.len()).sum::<usize>());
+        changes.clear();
         let mut open_tasks = HashMap::new();
         for batch in batches {
             for (index, entry) in batch.entries.iter().enumerate() {
                 let location = encode_location(batch.location(index));
-                entry_changes(entry, &location, &mut changes);
+                entry_changes(entry, &location, changes);
                 for task in &entry.tasks {
-                    self.task_changes(entry.transaction, task, &mut open_tasks, &mut changes)?;
+                    self.task_changes(entry.transaction, task, &mut open_tasks, changes)?;
                 }
             }
         }
-        let mut marker = last.sequence.to_be_bytes().to_vec();
-        marker.extend_from_slice(&last.segment.to_be_bytes());
-        marker.extend_from_slice(&last.offset.to_be_bytes());
-        marker.extend_from_slice(&last.hash);
-        changes.push((b"m".to_vec(), Some(marker)));
+        let (sequence, segment) = (last.sequence.to_be_bytes(), last.segment.to_be_bytes());
+        changes.put(&[b"m"], &[&sequence, &segment, &last.offset.to_be_bytes(), &last.hash]);
+        changes.settle();
         Ok(self.index.write(changes)?)
     }
 
@@ -172,43 +170,55 @@ impl Rows {
         transaction: TransactionId,
         task: &crate::model::record::Task,
         open_tasks: &mut HashMap<Vec<u8>, Option<[u8; 8]>>,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) -> Result<(), StoreError> {
         let name = joined(b'k', &[transaction.as_bytes(), task.kind.as_bytes()]);
         let before = match open_tasks.get(&name) {
             Some(before) => *before,
             None => self.index.get(&name)?.and_then(|due| due.try_into().ok()),
         };
-        let by_due = |due: &[u8]| joined(b'd', &[due, transaction.as_bytes(), task.kind.as_bytes()]);
         if let Some(before) = before {
-            changes.push((by_due(&before), None));
+            changes.remove(&[b"d", &before, transaction.as_bytes(), task.kind.as_bytes()]);
         }
         let due = (!task.done).then(|| sortable(task.due_at_ms));
-        if let Some(due) = due {
-            changes.push((by_due(&due), Some(task.body.clone())));
+        match &due {
+            Some(due) => {
+                changes.put(&[b"d", due, transaction.as_bytes(), task.kind.as_bytes()], &[&task.body]);
+                changes.put(&[&name], &[due]);
+            }
+            None => changes.remove(&[&name]),
         }
-        changes.push((name.clone(), due.map(|due| due.to_vec())));
         open_tasks.insert(name, due);
         Ok(())
     }
 }
 
-fn entry_changes(entry: &super::effects::EntryEffects, location: &[u8; 16], changes: &mut Vec<Change>) {
+fn entry_changes(entry: &super::effects::EntryEffects, location: &[u8; 16], changes: &mut Changes) {
     let transaction = entry.transaction.as_bytes();
     if let Some((key, claim)) = &entry.claim {
-        let value = [claim.transaction.as_bytes().as_slice(), &claim.fingerprint].concat();
-        changes.push((joined(b'c', &[key]), Some(value)));
+        changes.put(&[b"c", key], &[claim.transaction.as_bytes(), &claim.fingerprint]);
     }
-    let step = entry.step.to_be_bytes();
-    let status = [entry.status.number() as u8];
-    changes.push((joined(b't', &[transaction, &step]), Some([status.as_slice(), location].concat())));
+    changes.put(&[b"t", transaction, &entry.step.to_be_bytes()], &[&[entry.status.number() as u8], location]);
     for aggregate in &entry.aggregates {
-        changes.push((aggregate_key(&aggregate.key), encode_row(&aggregate.row, aggregate.stored.as_ref())));
+        row_change(&aggregate.key, &aggregate.row, changes);
     }
     if let Some(subject) = entry.subject {
-        let mut key = about_prefix(subject, &entry.scene);
-        key.extend_from_slice(&location.map(|byte| !byte));
-        changes.push((key, Some(Vec::new())));
+        let newest_first = location.map(|byte| !byte);
+        changes.put(&[b"b", subject.as_bytes(), entry.scene.as_bytes(), &[0], &newest_first], &[]);
+    }
+}
+
+/// Open: 0 ‖ revision 8 ‖ schema 4 ‖ body. Sealed: 1 ‖ subject 16 ‖ bound 20 ‖
+/// the entry's sealed part.
+fn row_change(key: &AggregateKey, row: &Row, changes: &mut Changes) {
+    let key: [&[u8]; 3] = [b"a", &[key.kind.number()], &key.id];
+    match row {
+        Row::Deleted => changes.remove(&key),
+        Row::Open(open) => {
+            let (revision, schema) = (open.revision.to_be_bytes(), open.schema.to_be_bytes());
+            changes.put(&key, &[&[0], &revision, &schema, &open.body]);
+        }
+        Row::Sealed(row) => changes.put(&key, &[&[1], row.subject.as_bytes(), &row.bound, &row.sealed]),
     }
 }
 
@@ -238,21 +248,6 @@ fn encode_location(location: Location) -> [u8; 16] {
     bytes[8..12].copy_from_slice(&location.offset.to_be_bytes());
     bytes[12..].copy_from_slice(&location.index.to_be_bytes());
     bytes
-}
-
-/// Open: 0 ‖ revision 8 ‖ schema 4 ‖ body. Sealed: 1 ‖ subject 16 ‖ bound 20 ‖
-/// the entry's sealed part.
-fn encode_row(row: &Row, stored: Option<&Stored>) -> Option<Vec<u8>> {
-    match row {
-        Row::Deleted => None,
-        Row::Open(open) => {
-            debug_assert_eq!(stored, Some(open), "an open row is what is stored");
-            let mut value = joined(0, &[&open.revision.to_be_bytes(), &open.schema.to_be_bytes()]);
-            value.extend_from_slice(&open.body);
-            Some(value)
-        }
-        Row::Sealed(row) => Some(joined(1, &[row.subject.as_bytes(), &row.bound, &row.sealed])),
-    }
 }
 
 fn decode_row(value: &[u8]) -> Result<Row, StoreError> {

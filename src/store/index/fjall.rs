@@ -8,7 +8,7 @@ use std::path::Path;
 
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Change, Index, IndexError, Pair};
+use super::{Changes, Index, IndexError, Pair};
 
 /// Sorted keys in a folder.
 pub struct FjallIndex {
@@ -46,9 +46,9 @@ impl Index for FjallIndex {
         Ok(self.rows.get(key).map_err(failed)?.map(|value| value.to_vec()))
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), IndexError> {
+    fn write(&self, changes: &Changes) -> Result<(), IndexError> {
         let mut batch = self.database.batch();
-        for (key, value) in changes {
+        for (key, value) in changes.iter() {
             match value {
                 Some(value) => batch.insert(&self.rows, key, value),
                 None => batch.remove(&self.rows, key),

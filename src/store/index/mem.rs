@@ -5,7 +5,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use super::{Change, Index, IndexError, Pair};
+use super::{Changes, Index, IndexError, Pair};
 
 /// Sorted keys in memory. Clones nothing: share it in an `Arc`.
 #[derive(Debug, Default)]
@@ -30,12 +30,12 @@ impl Index for MemIndex {
         Ok(self.rows.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), IndexError> {
+    fn write(&self, changes: &Changes) -> Result<(), IndexError> {
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in changes {
+        for (key, value) in changes.iter() {
             match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
+                Some(value) => rows.insert(key.to_vec(), value.to_vec()),
+                None => rows.remove(key),
             };
         }
         Ok(())
