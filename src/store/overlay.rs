@@ -5,12 +5,15 @@
 //! overlay, which everyone reads, holds what is durable and not indexed.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry::Occupied},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use super::{
     effects::{Claim, ClaimKey, Effects, EntryEffects, Location},
@@ -22,9 +25,9 @@ use crate::model::{AggregateKey, AggregateKind, Scene, Stored, Subject, Transact
 /// the batch that wrote it last, and goes when that batch is retired.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    claims: HashMap<ClaimKey, (u64, Claim)>,
-    transactions: HashMap<TransactionId, (u64, Vec<StepRow>)>,
-    aggregates: HashMap<AggregateKey, (u64, Option<Stored>)>,
+    claims: HashMap<ClaimKey, (u64, Claim), RandomState>,
+    transactions: HashMap<TransactionId, (u64, SmallVec<[StepRow; 1]>), RandomState>,
+    aggregates: HashMap<AggregateKey, (u64, Option<Stored>), RandomState>,
 }
 
 impl Layer {
@@ -44,8 +47,10 @@ impl Layer {
         if let Some((key, _)) = &entry.claim {
             self.claims.remove(key);
         }
-        if self.transactions.get(&entry.transaction).is_some_and(|(newest, _)| *newest <= sequence) {
-            self.transactions.remove(&entry.transaction);
+        if let Occupied(steps) = self.transactions.entry(entry.transaction)
+            && steps.get().0 <= sequence
+        {
+            steps.remove();
         }
         for aggregate in &entry.aggregates {
             if self.aggregates.get(&aggregate.key).is_some_and(|(newest, _)| *newest <= sequence) {
