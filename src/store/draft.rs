@@ -3,15 +3,16 @@
 
 use bytes::Bytes;
 use prost::Message;
+use smallvec::SmallVec;
 
 use super::{
     Step, StoreError, UnitMeta,
-    effects::{AggregateEffect, Claim, ClaimKey, EntryEffects, Row, SealedRow, bound, corrupt, stored_of},
+    effects::{AggregateEffect, Claim, ClaimKey, EntryEffects, Row, SealedRow, bound, corrupt},
 };
 use crate::{
     crypto::Sealer,
     limits,
-    model::{AggregateKey, Decision, Millis, Outcome, Rng, TransactionId, View, Write, record},
+    model::{AggregateKey, Decision, Millis, Outcome, Rng, Stored, TransactionId, View, Write, record},
 };
 
 /// The schema number of the entries that are written now.
@@ -62,17 +63,16 @@ impl Draft {
             return Err(corrupt(format!("an entry of {bytes} bytes is too large")));
         }
         let mut aggregates = Vec::with_capacity(open.len() + personal.len());
-        aggregates.extend(open.into_iter().map(|(key, write)| {
-            let stored = stored_of(write);
-            AggregateEffect { key, row: stored.clone().map_or(Row::Deleted, Row::Open), stored }
+        aggregates.extend(open.into_iter().map(|Revised { key, stored, .. }| {
+            let row = stored.clone().map_or(Row::Deleted, Row::Open);
+            AggregateEffect { key: key.clone(), row, stored }
         }));
         if let (false, Some(subject)) = (personal.is_empty(), decision.subject) {
             let sealed = Bytes::copy_from_slice(&stored.sealed_part);
-            aggregates.extend(personal.into_iter().map(|(key, write)| {
-                let stored = stored_of(write);
+            aggregates.extend(personal.into_iter().map(|Revised { key, stored, .. }| {
                 let row = SealedRow { subject, bound, sealed: sealed.clone() };
                 let row = if stored.is_some() { Row::Sealed(row) } else { Row::Deleted };
-                AggregateEffect { key, row, stored }
+                AggregateEffect { key: key.clone(), row, stored }
             }));
         }
         let effects = EntryEffects {
@@ -88,7 +88,7 @@ impl Draft {
         Ok(Made { stored, entry, detail: decision.detail.bytes, effects })
     }
 
-    fn entry(&self, decision: &Decision, open: &Revised) -> record::Entry {
+    fn entry(&self, decision: &Decision, open: &[Revised<'_>]) -> record::Entry {
         let meta = &self.meta;
         let (request_id, fingerprint) = match &self.step {
             Step::First { request, fingerprint } => (request.as_bytes().to_vec(), fingerprint.to_vec()),
@@ -118,7 +118,7 @@ impl Draft {
             assurance: decision.assurance.map_or(0, |assurance| assurance.number()),
             terminal_time_ms: meta.terminal_time_ms,
             trace_id: meta.trace_id.map(|trace| trace.to_vec()).unwrap_or_default(),
-            writes: open.iter().map(|(_, write)| write.clone()).collect(),
+            writes: open.iter().map(Revised::record).collect(),
             postings: decision.postings.iter().map(posting).collect(),
             tasks: decision.tasks.iter().map(task).collect(),
             detail: if decision.detail.personal { Vec::new() } else { decision.detail.bytes.to_vec() },
@@ -133,7 +133,7 @@ impl Draft {
 /// decided again.
 fn seal(
     decision: &Decision,
-    personal: &[(AggregateKey, record::Write)],
+    personal: &[Revised<'_>],
     bound: &[u8; 20],
     sealer: &dyn Sealer,
     rng: &dyn Rng,
@@ -143,7 +143,7 @@ fn seal(
         return Ok(Vec::new());
     }
     let subject = decision.subject.ok_or_else(|| corrupt("personal data without a subject"))?;
-    let writes = personal.iter().map(|(_, write)| write.clone()).collect();
+    let writes = personal.iter().map(Revised::record).collect();
     let plain = zeroize::Zeroizing::new(record::Sealed { writes, detail }.encode_to_vec());
     let mut nonce = [0; 12];
     rng.fill(&mut nonce);
@@ -155,32 +155,48 @@ pub(super) fn stored_size(stored: &record::StoredEntry) -> usize {
     stored.public_part.len() + stored.sealed_part.len()
 }
 
-type Revised = Vec<(AggregateKey, record::Write)>;
+/// A write with its revision.
+struct Revised<'a> {
+    key: &'a AggregateKey,
+    revision: u64,
+    schema: u32,
+    stored: Option<Stored>,
+}
+
+type Revisions<'a> = SmallVec<[Revised<'a>; 2]>;
+
+impl Revised<'_> {
+    fn record(&self) -> record::Write {
+        record::Write {
+            kind: u32::from(self.key.kind.number()),
+            id: self.key.id.to_vec(),
+            revision: self.revision,
+            schema: self.schema,
+            body: self.stored.as_ref().map(|stored| stored.body.to_vec()).unwrap_or_default(),
+            deleted: self.stored.is_none(),
+        }
+    }
+}
 
 /// Gives writes their revision and parts the open from the personal ones.
-fn revised(
-    writes: &[Write],
+fn revised<'a>(
+    writes: &'a [Write],
     touches: &[AggregateKey],
     view: &View,
-) -> Result<(Revised, Revised), StoreError> {
-    let (mut open, mut personal) = (Revised::new(), Revised::new());
-    for write in writes {
-        if !touches.contains(&write.key) {
-            return Err(corrupt(format!("a decision wrote a {:?} its unit did not name", write.key.kind)));
+) -> Result<(Revisions<'a>, Revisions<'a>), StoreError> {
+    let (mut open, mut personal) = (Revisions::new(), Revisions::new());
+    for Write { key, schema, body } in writes {
+        let kind = key.kind;
+        if !touches.contains(key) {
+            return Err(corrupt(format!("a decision wrote a {kind:?} its unit did not name")));
         }
-        let to = if write.key.kind.is_personal() { &mut personal } else { &mut open };
-        if to.iter().any(|(key, _)| *key == write.key) {
-            return Err(corrupt(format!("a decision wrote a {:?} twice", write.key.kind)));
+        let to = if kind.is_personal() { &mut personal } else { &mut open };
+        if to.iter().any(|earlier| earlier.key == key) {
+            return Err(corrupt(format!("a decision wrote a {kind:?} twice")));
         }
-        let record = record::Write {
-            kind: u32::from(write.key.kind.number()),
-            id: write.key.id.to_vec(),
-            revision: view.revision(&write.key) + 1,
-            schema: write.schema,
-            body: write.body.as_ref().map(|body| body.to_vec()).unwrap_or_default(),
-            deleted: write.body.is_none(),
-        };
-        to.push((write.key.clone(), record));
+        let (revision, schema) = (view.revision(key) + 1, *schema);
+        let stored = body.clone().map(|body| Stored { revision, schema, body });
+        to.push(Revised { key, revision, schema, stored });
     }
     Ok((open, personal))
 }

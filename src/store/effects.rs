@@ -2,7 +2,7 @@
 //! aggregates, tasks. Made once by the committer, or again from the journal when
 //! the index is rebuilt; both ways give the same.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
@@ -74,7 +74,7 @@ pub(super) struct EntryEffects {
     pub(super) status: Status,
     pub(super) claim: Option<(ClaimKey, Claim)>,
     pub(super) subject: Option<Subject>,
-    pub(super) scene: Arc<str>,
+    pub(super) scene: Cow<'static, str>,
     pub(super) aggregates: Vec<AggregateEffect>,
     pub(super) tasks: Vec<record::Task>,
 }
