@@ -182,6 +182,10 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Entries that are journalled and not yet indexed; beyond it admission waits.
 pub const INDEX_LAG_ENTRIES_MAX: usize = 262_144;
 
+/// Aggregates kept ready in front of the index: some 150,000 of a city's cards
+/// that are on the road at the same time.
+pub const AGGREGATES_RECENT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// An idempotency key is remembered at least this long.
 pub const REQUEST_ID_KEPT_DAYS: u32 = 90;
 

@@ -62,6 +62,8 @@ pub struct HolderKeys {
     /// Salts made since the start, and how many of them are on disk.
     made: AtomicU64,
     durable: AtomicU64,
+    /// Keys destroyed since the start.
+    destroyed: AtomicU64,
     syncing: Mutex<()>,
     /// A sync failed: what the disk holds is not known until it is opened again.
     failed: AtomicBool,
@@ -97,6 +99,7 @@ impl HolderKeys {
             changing: Mutex::new(next),
             made: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            destroyed: AtomicU64::new(0),
             syncing: Mutex::new(()),
             failed: AtomicBool::new(false),
         })
@@ -114,6 +117,7 @@ impl HolderKeys {
         let stored = self.slots.get(subject.as_bytes()).map_err(cannot_use)?;
         self.slots.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
         self.ready.remove(&subject);
+        self.destroyed.fetch_add(1, Ordering::Release);
         // The index first: a slot that is empty and still named would be taken for
         // one that a crash has lost, and be made anew.
         self.synced(self.database.persist(PersistMode::SyncAll))?;
@@ -238,6 +242,10 @@ impl Sealer for HolderKeys {
             Some(key) => key.open(nonce, bound, sealed).map(Some).map_err(|_| SealError::Altered),
             None => Ok(None),
         }
+    }
+
+    fn destroyed(&self) -> u64 {
+        self.destroyed.load(Ordering::Acquire)
     }
 
     fn make_durable(&self) -> Result<(), SealError> {

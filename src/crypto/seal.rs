@@ -40,6 +40,13 @@ pub trait Sealer: Send + Sync + 'static {
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, SealError>;
 
+    /// How many keys have been destroyed since the start. Whoever keeps what was
+    /// opened forgets it when this number has changed. A sealer that can destroy
+    /// keys must count before it returns; one that cannot keeps this default.
+    fn destroyed(&self) -> u64 {
+        0
+    }
+
     /// Puts the keys that were made since the last call on disk. The committer
     /// calls it once a batch, before it syncs the batch: no entry is acknowledged
     /// whose key could be lost. Costs nothing when there is no new key; sealers

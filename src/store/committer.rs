@@ -22,6 +22,7 @@ use super::{
     effects::{Claim, ClaimKey, EntryEffects, Location, claim_key, corrupt, stored_behind},
     inbox::{Health, Inbox, Reply, Waiting},
     overlay::{Layer, Overlay},
+    recent::Recent,
     rows::Rows,
 };
 use crate::{
@@ -90,6 +91,7 @@ pub(super) struct Committer {
     pub(super) committed_at: Millis,
     /// Decided and not durable.
     pub(super) ahead: Layer,
+    pub(super) recent: Recent,
     pub(super) in_flight: VecDeque<(u64, Vec<Arc<EntryEffects>>)>,
     pub(super) open: OpenBatch,
 }
@@ -147,6 +149,9 @@ impl Committer {
     fn append(&mut self, made: Made, reply: Reply) {
         let place = Location { segment: 0, offset: 0, index: 0 };
         self.ahead.absorb(self.sequence, place, &made.effects);
+        for aggregate in &made.effects.aggregates {
+            self.recent.put(aggregate.key.clone(), aggregate.stored.clone());
+        }
         let bytes = stored_size(&made.stored);
         self.open.bytes += bytes;
         self.open.leaves.push(leaf_hash(&made.stored.public_part, &made.stored.sealed_part));
@@ -201,6 +206,7 @@ impl Committer {
         }
         let now = self.committed_at;
         let mut view = View::default();
+        self.recent.heed(self.sealer.destroyed());
         for key in &unit.touches {
             view.put(key.clone(), self.aggregate(key)?);
         }
@@ -235,7 +241,16 @@ impl Committer {
         Ok(last.map(|last| (last.step, last.status)))
     }
 
-    fn aggregate(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+    fn aggregate(&mut self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+        if let Some(stored) = self.recent.get(key) {
+            return Ok(stored);
+        }
+        let stored = self.look_up(key)?;
+        self.recent.put(key.clone(), stored.clone());
+        Ok(stored)
+    }
+
+    fn look_up(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
         if let Some(stored) = self.ahead.aggregate(key) {
             return Ok(stored);
         }

@@ -27,6 +27,7 @@ use super::{
     indexer::Indexer,
     overlay::{Layer, Overlay},
     reader::Reader,
+    recent::Recent,
     recovery::{Recovered, Recovery},
     rows::{Rows, StepRow},
     segment::Segments,
@@ -197,6 +198,7 @@ impl EmbeddedStore {
             sequence: end.sequence + 1,
             committed_at: end.committed_at,
             ahead: Layer::default(),
+            recent: Recent::default(),
             in_flight: std::collections::VecDeque::new(),
             open: OpenBatch::default(),
         };

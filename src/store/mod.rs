@@ -23,6 +23,7 @@ mod observer;
 mod options;
 mod overlay;
 mod reader;
+mod recent;
 mod recovery;
 mod rows;
 mod segment;

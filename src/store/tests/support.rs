@@ -97,6 +97,9 @@ impl Sealer for TestSealer {
         let payload = Payload { msg: sealed, aad: bound };
         Self::cipher(s).decrypt(&(*nonce).into(), payload).map(Some).map_err(|_| SealError::Altered)
     }
+    fn destroyed(&self) -> u64 {
+        self.destroyed.lock().expect("no panic").len() as u64
+    }
 }
 
 /// What survives a restart in a test: disk, index, sealer, clock.
