@@ -91,6 +91,13 @@ pub const CALLS_IN_FLIGHT_MAX: usize = 4_096;
 /// how many it may send at once.
 pub const PARTICIPANT_RATE_DEFAULT: u32 = 20_000;
 
+/// Messages a second of one member region. A region of 30 million cards relays some
+/// hundreds at its peak; each costs two SM2 checks.
+pub const PEER_RATE: std::num::NonZeroU32 = match std::num::NonZeroU32::new(2_000) {
+    Some(rate) => rate,
+    None => panic!("2,000 is not zero"),
+};
+
 /// Refusals of one terminal that are journalled one by one in a minute; what
 /// comes beyond is summed, so that garbage cannot fill a disk.
 pub const REFUSALS_JOURNALLED_PER_MINUTE: u32 = 6;

@@ -64,7 +64,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Routes {
 }
 
 #[cfg(test)]
-mod tests {
+mod contract_tests {
     use std::collections::BTreeSet;
 
     use prost::Message as _;

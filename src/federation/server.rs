@@ -140,6 +140,10 @@ impl PeerService for PeerServer {
         let Some(caller) = caller_of(&request) else {
             return Err(Status::unauthenticated("the certificate names no member region"));
         };
+        let _place = self.gateway.admit_peer(caller).map_err(|refusal| {
+            metrics::refused(refusal.reason);
+            Status::resource_exhausted(refusal.reason.en())
+        })?;
         let envelope = request.into_inner().envelope.unwrap_or_default();
         let opened = self.open(envelope, caller).await.map_err(|refused| {
             metrics::envelope_refused(caller);
@@ -151,7 +155,13 @@ impl PeerService for PeerServer {
         let content = match self.answer(opened).await {
             Ok(content) => content,
             Err(error) => match wire::refusal_to_wire(&error) {
-                Some(refusal) => Content::Refusal(refusal),
+                Some(refusal) => {
+                    if let PeerError::Refused(reason) = &error {
+                        metrics::refused(*reason);
+                        self.gateway.audit_peer_refusal(&format!("{from:06}"), *reason);
+                    }
+                    Content::Refusal(refusal)
+                }
                 None => return Err(Status::unavailable(error.to_string())),
             },
         };

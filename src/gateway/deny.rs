@@ -14,9 +14,6 @@ use crate::{
 };
 use prost::Message as _;
 
-/// A unit names at most eight aggregates; one is the head.
-const FACTS_PER_UNIT: usize = 7;
-
 /// Changes in one delta to a peer: 1,000 of some 40 bytes fit any message bound.
 const FACTS_PER_DELTA: usize = 1_000;
 
@@ -122,11 +119,18 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub fn deny_delta(&self, since: u64) -> Result<DenyDelta, Refusal> {
+        // The version before the facts: a loss that commits meanwhile is left to the
+        // next delta. The other way round its version would be told and its card not.
+        let now_at = self.deny_list_version();
         let mut facts = Vec::new();
+        if since == now_at {
+            return Ok(DenyDelta { province: self.province, since, version: now_at, facts });
+        }
         for (key, stored) in self.store.scan(AggregateKind::Deny)? {
             let file = DenyFile::decode(stored.body).map_err(|_| Refusal::internal())?;
             if file.region == self.province
                 && file.version > since
+                && file.version <= now_at
                 && let Some(fact) = fact_of(&key, &file)
             {
                 facts.push((file.version, fact));
@@ -136,7 +140,7 @@ impl Gateway {
         let whole = facts.len() <= FACTS_PER_DELTA;
         facts.truncate(FACTS_PER_DELTA);
         let last = facts.last().map_or(since, |(version, _)| *version);
-        let version = if whole { self.deny_list_version().max(last) } else { last };
+        let version = if whole { now_at.max(since) } else { last };
         Ok(DenyDelta { province: self.province, since, version, facts })
     }
 
@@ -150,48 +154,38 @@ impl Gateway {
         if delta.since > known || delta.version < known {
             return Ok(known);
         }
-        let news: Vec<_> = delta.facts.iter().filter(|(made_at, _)| *made_at > known).copied().collect();
-        for (chunk, last) in chunks(&news) {
-            let upto = if last { delta.version } else { chunk.last().map_or(known, |(made_at, _)| *made_at) };
-            self.commit_denials(delta.province, upto, chunk).await?;
+        // A fact a unit: each is sealed under its own card's subject.
+        for (made_at, fact) in delta.facts.iter().filter(|(made_at, _)| *made_at > known) {
+            self.commit_denial(delta.province, *made_at, Some(*fact)).await?;
         }
+        self.commit_denial(delta.province, delta.version, None).await?;
         Ok(self.deny.version(delta.province))
     }
 
-    async fn commit_denials(
-        &self,
-        province: u32,
-        version: u64,
-        facts: &[(u64, DenyFact)],
-    ) -> Result<(), Refusal> {
+    async fn commit_denial(&self, province: u32, version: u64, fact: Option<DenyFact>) -> Result<(), Refusal> {
         let now = self.now_ms();
-        if facts.is_empty() && version == self.deny.version(province) {
+        if fact.is_none() && version == self.deny.version(province) {
             // Nothing new, but the peer is alive: its list is as fresh as now.
             self.deny.heard(province, now);
             return Ok(());
         }
         let mut touches = vec![AggregateKey::of::<DenyListHead>(&card::deny_head_id(province))];
-        touches.extend(facts.iter().map(|(_, fact)| AggregateKey::of::<DenyFile>(fact.card.as_bytes())));
-        let owned = facts.to_vec();
+        let about = match fact {
+            None => None,
+            Some(fact) => {
+                touches.push(AggregateKey::of::<DenyFile>(fact.card.as_bytes()));
+                Some((self.foreign_subject(&fact.card)?, fact))
+            }
+        };
         self.note(self.own_meta(Scene::Federation, "DenyListDelta"), touches, move |view, now| {
-            card::apply_denials(view, province, version, &owned, now)
+            card::apply_denial(view, province, version, about, now)
         })
         .await?;
-        let changes: Vec<_> = facts.iter().map(|(_, fact)| change_of_fact(fact)).collect();
-        self.deny.catch_up(province, 0, version, &changes);
+        let change = fact.map(|fact| change_of_fact(&fact));
+        self.deny.catch_up(province, 0, version, change.as_slice());
         self.deny.heard(province, now);
         Ok(())
     }
-}
-
-/// Chunks of facts, each with whether it is the last; an empty delta is one empty
-/// chunk.
-fn chunks(facts: &[(u64, DenyFact)]) -> Vec<(&[(u64, DenyFact)], bool)> {
-    if facts.is_empty() {
-        return vec![(facts, true)];
-    }
-    let count = facts.len().div_ceil(FACTS_PER_UNIT);
-    facts.chunks(FACTS_PER_UNIT).enumerate().map(|(at, chunk)| (chunk, at + 1 == count)).collect()
 }
 
 fn digit(file: &DenyFile) -> u8 {

@@ -127,6 +127,8 @@ impl Gateway {
     fn peer_ask(&self, asker: PeerAsker, scene: Scene, method: &'static str) -> Result<Ask, PeerError> {
         let origin = asker.origin;
         let bad = |_| PeerError::Refused(Reason::FieldInvalid);
+        // The serving region has checked its own policy; ours is checked here.
+        self.live().policy.accepts(scene, origin.purpose).map_err(PeerError::Refused)?;
         let participant = format!("{}.{}", asker.province, origin.participant).parse().map_err(bad)?;
         let granted = self.live().granted_abroad(&participant);
         Ok(Ask {

@@ -171,6 +171,7 @@ impl Gateway {
         Ok(Ok(NewCard {
             card,
             holder,
+            subject: self.holder_subject(holder.as_bytes())?,
             state,
             state_expires_at_ms: (line.state_expires_at_ms > 0).then_some(line.state_expires_at_ms),
             valid_until: line.valid_until,

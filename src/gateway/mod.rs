@@ -88,6 +88,8 @@ pub struct Gateway {
     deny: DenyList,
     peers: OnceLock<Arc<dyn Peers>>,
     admission: Admission,
+    /// One budget a member region, so that a busy one cannot crowd out another.
+    peer_rates: governor::DefaultKeyedRateLimiter<u32>,
     audit: audit::Audit,
     pool: pool::CryptoPool,
     clock: Arc<dyn Clock>,
@@ -117,6 +119,7 @@ impl Gateway {
             deny: DenyList::default(),
             peers: OnceLock::new(),
             admission: Admission::default(),
+            peer_rates: governor::RateLimiter::keyed(governor::Quota::per_second(limits::PEER_RATE)),
             audit: audit::Audit::default(),
             pool: pool::CryptoPool::new(),
             clock: parts.clock,
@@ -175,6 +178,19 @@ impl Gateway {
             .map_err(|reason| Refusal::later(RefusalKind::Exhausted, reason, Duration::from_millis(200)))?;
         call.permit = Some(self.admission.enter(call.method.rank)?);
         Ok(call)
+    }
+
+    /// Lets a member region's message in, as a terminal's call is let in: within its
+    /// rate, and where there is room for its rank.
+    ///
+    /// # Errors
+    /// `RateExceeded`, `Overloaded`; nothing has been done.
+    pub fn admit_peer(&self, province: u32) -> Result<Permit, Refusal> {
+        if self.peer_rates.check_key(&province).is_err() {
+            let wait = Duration::from_millis(200);
+            return Err(Refusal::later(RefusalKind::Exhausted, Reason::RateExceeded, wait));
+        }
+        self.admission.enter(method::PEER.rank)
     }
 
     /// The deadline of a call that brought none.

@@ -34,7 +34,7 @@ impl Gateway {
     ) -> Result<KnownCard, Refusal> {
         let file: CardFile =
             self.peek(card.as_bytes())?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
-        let subject = Subject::from_slice(&file.holder).map_err(|_| Refusal::internal())?;
+        let subject = self.holder_subject(&file.holder)?;
         let pairwise = self.pairwise(b"holder", &file.holder, participant)?;
         Ok(KnownCard { who: Who { card, subject, pairwise }, holder: file.holder })
     }
@@ -51,6 +51,14 @@ impl Gateway {
             subject: self.foreign_subject(&card)?,
             pairwise: self.pairwise(b"card", card.as_bytes(), participant)?,
         })
+    }
+
+    /// A holder of ours as the journal's public part names them: a keyed hash, so
+    /// that an entry shown as evidence does not tell the HolderId.
+    pub(super) fn holder_subject(&self, holder: &[u8]) -> Result<Subject, Refusal> {
+        let mut data = b"onecard/subject/holder/v1\0".to_vec();
+        data.extend_from_slice(holder);
+        Ok(Subject::from_bytes(self.keyed_hash(&data)?))
     }
 
     pub(super) fn foreign_subject(&self, card: &CardIdentifier) -> Result<Subject, Refusal> {

@@ -42,18 +42,20 @@ impl AggregateKind {
         Self::ALL.iter().copied().find(|kind| u32::from(kind.number()) == number)
     }
 
-    /// Whether the body speaks of a person, so that it stands in the sealed part
-    /// of an entry.
+    /// Whether id or body speak of a person or hold a live secret, so that the write
+    /// stands in the sealed part of an entry. A card's identifier does: two
+    /// participants' records would meet at it.
     pub const fn is_personal(self) -> bool {
         match self {
-            AggregateKind::Holder | AggregateKind::Transit | AggregateKind::LibraryCase => true,
             AggregateKind::Card
+            | AggregateKind::Holder
             | AggregateKind::Document
             | AggregateKind::ChipSession
             | AggregateKind::HolderSession
-            | AggregateKind::CodeUse
             | AggregateKind::Deny
-            | AggregateKind::DenyListHead => false,
+            | AggregateKind::Transit
+            | AggregateKind::LibraryCase => true,
+            AggregateKind::CodeUse | AggregateKind::DenyListHead => false,
         }
     }
 }

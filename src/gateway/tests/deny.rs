@@ -131,10 +131,13 @@ async fn a_delta_acknowledged_between_look_up_and_commit_stops_a_foreign_card() 
         &crate::scenes::card::deny_head_id(TIANJIN),
     )];
     keys.push(crate::model::AggregateKey::of::<crate::model::record::DenyFile>(person.card.as_bytes()));
-    let facts = [(1, DenyFact { card: person.card, denied: true, card_state: 2, expires_at_ms: 0 })];
+    let fact = DenyFact { card: person.card, denied: true, card_state: 2, expires_at_ms: 0 };
+    let subject = bj.gateway.foreign_subject(&person.card).expect("a key");
     let meta = bj.gateway.own_meta(crate::model::Scene::Federation, "DenyListDelta");
     bj.gateway
-        .note(meta, keys, move |view, now| crate::scenes::card::apply_denials(view, TIANJIN, 1, &facts, now))
+        .note(meta, keys, move |view, now| {
+            crate::scenes::card::apply_denial(view, TIANJIN, 1, Some((subject, fact)), now)
+        })
         .await
         .expect("taken");
     assert_eq!(bj.gateway.not_denied(&person.card), Ok(()));

@@ -4,7 +4,7 @@
 use crate::{
     identity::{CardIdentifier, CardState},
     model::{
-        CorruptAggregate, Decision, Millis, Outcome, Reason, View, Write,
+        CorruptAggregate, Decision, Millis, Outcome, Reason, Subject, View, Write,
         record::{DenyFile, DenyListHead},
     },
 };
@@ -79,27 +79,27 @@ fn put_fact(province: u32, version: u64, fact: DenyFact) -> Write {
     Write::put(fact.card.as_bytes(), &file)
 }
 
-/// Takes over what a peer's list says, from the version before `facts` to
-/// `version`. The unit names the peer's head and each fact's deny file. A list
-/// that is known already changes nothing.
+/// Takes over what a peer's list says up to `version`: the fact that made it, or
+/// (`None`) that nothing more was made. The unit names the peer's head and the
+/// fact's deny file. A version that is known already changes nothing.
 ///
 /// # Errors
 /// When the head cannot be read.
-pub fn apply_denials(
+pub fn apply_denial(
     view: &View,
     province: u32,
     version: u64,
-    facts: &[(u64, DenyFact)],
+    fact: Option<(Subject, DenyFact)>,
     now: Millis,
 ) -> Result<Decision, CorruptAggregate> {
     let mut decision = Decision::new(Outcome::Approved);
-    let known = head(view, province)?.version;
-    if known >= version {
+    if head(view, province)?.version >= version {
         return Ok(decision);
     }
     decision.writes.push(put_head(province, version, now));
-    for (made_at, fact) in facts.iter().filter(|(made_at, _)| *made_at > known) {
-        decision.writes.push(put_fact(province, *made_at, *fact));
+    if let Some((subject, fact)) = fact {
+        decision.subject = Some(subject);
+        decision.writes.push(put_fact(province, version, fact));
     }
     Ok(decision)
 }

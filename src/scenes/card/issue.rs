@@ -17,6 +17,8 @@ use crate::{
 pub struct NewCard {
     pub card: CardIdentifier,
     pub holder: HolderId,
+    /// Names the key that seals what is written about the holder.
+    pub subject: Subject,
     pub state: CardState,
     pub state_expires_at_ms: Option<i64>,
     /// Last good day, yyyymmdd; 0 without end.
@@ -64,7 +66,7 @@ pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, Corrup
     };
 
     let mut decision = Decision::new(Outcome::Approved);
-    decision.subject = Some(Subject::from_bytes(*new.holder.as_bytes()));
+    decision.subject = Some(new.subject);
     decision.detail = Detail::personal(&CardDetail {
         card: new.card.as_bytes().to_vec(),
         state: file.state,

@@ -434,6 +434,7 @@ fn new_card(state: CardState) -> NewCard {
     NewCard {
         card: who().card,
         holder: crate::model::HolderId::from_bytes(HOLDER),
+        subject: who().subject,
         state,
         state_expires_at_ms: expires,
         valid_until: 0,
@@ -515,10 +516,11 @@ fn a_peers_list_is_taken_over_once_and_never_backwards() {
         expires_at_ms: 0,
     };
     let mut shelf = Shelf::default();
-    let mut apply = |version, facts: &[(u64, DenyFact)]| {
+    let mut apply = |version, fact: Option<DenyFact>| {
         let mut keys = vec![AggregateKey::of::<DenyListHead>(&deny_head_id(PROVINCE))];
-        keys.extend(facts.iter().map(|(_, fact)| AggregateKey::of::<DenyFile>(fact.card.as_bytes())));
-        let decision = apply_denials(&shelf.view(keys), PROVINCE, version, facts, NOW).expect("readable");
+        keys.extend(fact.iter().map(|fact| AggregateKey::of::<DenyFile>(fact.card.as_bytes())));
+        let about = fact.map(|fact| (who().subject, fact));
+        let decision = apply_denial(&shelf.view(keys), PROVINCE, version, about, NOW).expect("readable");
         shelf.take(&decision);
         let head: DenyListHead = shelf.get(&deny_head_id(PROVINCE)).unwrap_or_default();
         let denied = |last| {
@@ -527,13 +529,14 @@ fn a_peers_list_is_taken_over_once_and_never_backwards() {
         };
         (decision.writes.len(), head.version, denied(1), denied(2))
     };
-    assert_eq!(apply(2, &[(1, fact(1, true)), (2, fact(2, true))]), (3, 2, true, true));
-    assert_eq!(apply(2, &[(1, fact(1, true)), (2, fact(2, true))]), (0, 2, true, true));
-    assert_eq!(apply(3, &[(3, fact(1, false))]), (2, 3, false, true));
-    // An old delta that arrives late revives and kills nobody.
-    assert_eq!(apply(1, &[(1, fact(1, true))]), (0, 3, false, true));
-    // Of a delta that overlaps only the news is taken.
-    assert_eq!(apply(4, &[(1, fact(1, true)), (4, fact(2, false))]), (2, 4, false, false));
+    assert_eq!(apply(1, Some(fact(1, true))), (2, 1, true, false));
+    assert_eq!(apply(2, Some(fact(2, true))), (2, 2, true, true));
+    assert_eq!(apply(2, Some(fact(2, true))), (0, 2, true, true));
+    assert_eq!(apply(3, Some(fact(1, false))), (2, 3, false, true));
+    // An old fact that arrives late revives and kills nobody.
+    assert_eq!(apply(1, Some(fact(1, true))), (0, 3, false, true));
+    // Nothing more up to here.
+    assert_eq!(apply(4, None), (1, 4, false, true));
 }
 
 proptest! {
