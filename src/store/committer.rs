@@ -161,11 +161,7 @@ impl Committer {
     }
 
     fn hand_over(&mut self) {
-        let durable = self.shared.durable.load(Ordering::Acquire);
-        while self.in_flight.front().is_some_and(|(sequence, _)| *sequence <= durable) {
-            let Some((sequence, entries)) = self.in_flight.pop_front() else { break };
-            entries.iter().for_each(|entry| self.ahead.retire(sequence, entry));
-        }
+        self.retire_durable();
         let batch = std::mem::take(&mut self.open);
         if !batch.stored.is_empty() {
             self.in_flight.push_back((self.sequence, batch.effects.clone()));
@@ -174,6 +170,15 @@ impl Committer {
         if let Err(gone) = self.to_writer.send(batch) {
             self.shared.health.stop("the writer has gone");
             gone.0.fail(&StoreError::Stopped("the writer has gone".into()));
+        }
+    }
+
+    /// Forgets what the overlay has by now.
+    fn retire_durable(&mut self) {
+        let durable = self.shared.durable.load(Ordering::Acquire);
+        while self.in_flight.front().is_some_and(|(sequence, _)| *sequence <= durable) {
+            let Some((sequence, entries)) = self.in_flight.pop_front() else { break };
+            entries.iter().for_each(|entry| self.ahead.retire(sequence, entry));
         }
     }
 
@@ -206,7 +211,10 @@ impl Committer {
         }
         let now = self.committed_at;
         let mut view = View::default();
-        self.recent.heed(self.sealer.destroyed());
+        if self.recent.heed(self.sealer.destroyed()) {
+            // A quiet store would show an erased person until the next batch.
+            self.retire_durable();
+        }
         for key in &unit.touches {
             view.put(key.clone(), self.aggregate(key)?);
         }
@@ -245,21 +253,18 @@ impl Committer {
         if let Some(stored) = self.recent.get(key) {
             return Ok(stored);
         }
-        let stored = self.look_up(key)?;
-        self.recent.put(key.clone(), stored.clone());
-        Ok(stored)
-    }
-
-    fn look_up(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
         if let Some(stored) = self.ahead.aggregate(key) {
             return Ok(stored);
         }
         if let Some(stored) = self.shared.overlay.look(|layer| layer.aggregate(key)) {
             return Ok(stored);
         }
-        match self.rows.aggregate(key)? {
-            Some(row) => stored_behind(row, key, &*self.sealer),
-            None => Ok(None),
-        }
+        let stored = match self.rows.aggregate(key)? {
+            Some(row) => stored_behind(row, key, &*self.sealer)?,
+            None => None,
+        };
+        // Only what the index gave: the layers may still show an erased person.
+        self.recent.put(key.clone(), stored.clone());
+        Ok(stored)
     }
 }

@@ -51,12 +51,15 @@ impl Recent {
         self.kept.insert(key, stored);
     }
 
-    /// Forgets what is personal when more keys have been destroyed than before.
-    pub(super) fn heed(&mut self, destroyed: u64) {
-        if self.destroyed != destroyed {
+    /// Forgets what is personal when more keys have been destroyed than before,
+    /// and says so.
+    pub(super) fn heed(&mut self, destroyed: u64) -> bool {
+        let more = self.destroyed != destroyed;
+        if more {
             self.destroyed = destroyed;
             self.kept.retain(|key, _| !key.kind.is_personal());
         }
+        more
     }
 }
 
@@ -91,9 +94,9 @@ mod tests {
         let (card, holder) = (key(AggregateKind::Card, 1), key(AggregateKind::Holder, 1));
         recent.put(card.clone(), stored(1, 9));
         recent.put(holder.clone(), stored(1, 9));
-        recent.heed(0);
+        assert!(!recent.heed(0));
         assert_eq!(recent.get(&holder), Some(stored(1, 9)));
-        recent.heed(1);
+        assert!(recent.heed(1));
         assert_eq!(recent.get(&holder), None);
         assert_eq!(recent.get(&card), Some(stored(1, 9)));
     }

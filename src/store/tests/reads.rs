@@ -103,8 +103,13 @@ fn destroying_a_key_erases_the_person_and_breaks_no_chain() {
         );
     };
     check(&store);
+    let looked = unit_with(9, Step::Note, vec![transit(1)], |view, _| {
+        assert_eq!(view.revision(&transit(1)), 0, "a decision must not see an erased person");
+        Ok(Decision::new(Outcome::Approved))
+    });
+    commit(&store, looked).expect("committed");
     store.close();
-    assert_eq!(world.verify().expect("the chain holds").entries, 4);
+    assert_eq!(world.verify().expect("the chain holds").entries, 5);
     let rebuilt = World { index: Default::default(), ..world.clone() };
     check(&rebuilt.open());
 }
