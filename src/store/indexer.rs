@@ -30,6 +30,7 @@ pub(super) struct Indexer {
 impl Indexer {
     /// Runs until the writer has gone and everything durable is applied. When the
     /// index fails the store stops: it is rebuilt when the store is opened.
+    #[allow(clippy::disallowed_methods, reason = "it waits on a thread of its own, and nobody waits for it")]
     pub(super) fn run(self, batches: Receiver<Arc<Effects>>) {
         let (mut group, mut changes) = (Vec::new(), Changes::default());
         let mut gather = true;
