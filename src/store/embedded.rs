@@ -188,7 +188,7 @@ impl EmbeddedStore {
         let committer = Committer {
             shared: Arc::clone(&shared),
             rows: rows.clone(),
-            sealer: parts.sealer,
+            sealer: Arc::clone(&parts.sealer),
             clock: parts.clock,
             rng: parts.rng,
             observer: Arc::clone(&parts.observer),
@@ -206,6 +206,7 @@ impl EmbeddedStore {
             shared: Arc::clone(&shared),
             segments,
             reader,
+            sealer: parts.sealer,
             observer: Arc::clone(&parts.observer),
             name,
             end,

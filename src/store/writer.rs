@@ -29,7 +29,7 @@ use super::{
     segment::{self, FIRST_FRAME, SPARE, SegmentHeader, Segments},
 };
 use crate::{
-    crypto::{Digest32, KeyName, KeyVault, VaultError},
+    crypto::{Digest32, KeyName, KeyVault, Sealer, VaultError},
     model::{Millis, Receipt, record},
 };
 
@@ -67,6 +67,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) segments: Arc<Segments>,
     pub(super) reader: Arc<Reader>,
+    pub(super) sealer: Arc<dyn Sealer>,
     pub(super) observer: Arc<dyn StoreObserver>,
     pub(super) name: ChainName,
     pub(super) end: ChainEnd,
@@ -178,6 +179,8 @@ impl Writer {
         let previous_signature = self.end.signature.map(|signature| signature.to_vec()).unwrap_or_default();
         let batch = record::Batch { header, entries: stored, previous_signature };
         let frame = frame::encode(sequence, &batch);
+        // Before the frame is written: a journal must not hold what nobody can open.
+        self.sealer.make_durable().map_err(io::Error::other)?;
         let (segment, offset) = self.append(sequence, &frame)?;
         let signature = if needs_signature { self.notary.answer()? } else { [0; 64] };
 

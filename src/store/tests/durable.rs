@@ -333,3 +333,15 @@ fn a_real_folder_is_held_by_one_store_and_found_again() {
         assert_eq!(newest[0].entry, about[0].entry);
     }
 }
+
+#[test]
+fn an_entry_whose_key_is_not_on_disk_is_neither_acknowledged_nor_written() {
+    let world = World::on(LyingDisk::new());
+    let store = world.open();
+    commit(&store, tap(1, 1, 1)).expect("committed");
+    world.sealer.disk_gone.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(commit(&store, tap(2, 2, 2)), Err(StoreError::Stopped(_))));
+    assert!(!store.is_ready());
+    store.close();
+    assert_eq!(world.verify().expect("the chain holds").entries, 1);
+}

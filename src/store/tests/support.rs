@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aes_gcm::{
@@ -63,6 +66,8 @@ pub(super) fn signed_by_test_vault(message: &[u8], signature: &[u8; 64]) -> bool
 pub(super) struct TestSealer {
     destroyed: Mutex<HashSet<Subject>>,
     nonces: Mutex<HashSet<(Subject, [u8; 12])>>,
+    /// Keys cannot be put on disk any more.
+    pub(super) disk_gone: AtomicBool,
 }
 
 impl TestSealer {
@@ -96,6 +101,12 @@ impl Sealer for TestSealer {
         }
         let payload = Payload { msg: sealed, aad: bound };
         Self::cipher(s).decrypt(&(*nonce).into(), payload).map(Some).map_err(|_| SealError::Altered)
+    }
+    fn make_durable(&self) -> Result<(), SealError> {
+        match self.disk_gone.load(Ordering::Relaxed) {
+            true => Err(SealError::Keys("the disk has gone".to_owned())),
+            false => Ok(()),
+        }
     }
     fn destroyed(&self) -> u64 {
         self.destroyed.lock().expect("no panic").len() as u64
