@@ -8,7 +8,7 @@ use onecard::{
     api::{Fields, answer, fingerprint, parse_header},
     crypto::{CardSuite, KeyName, KeyVault, SandboxSuite, Sm2PublicKey, SoftVault, TapRecord},
     federation::Envelopes,
-    gateway::{OperatorLine, method},
+    gateway::OperatorLine,
     model::{
         Millis, PairwiseHolder, Receipt, Subject, SystemClock, SystemRng, TransactionId, View,
         record::{self, TransitFile},
@@ -87,7 +87,7 @@ fn header(bench: &mut Criterion) {
     };
     bench.bench_function("header parse + fingerprint", |bench| {
         bench.iter(|| {
-            let print = fingerprint(&method::TAP, black_box(&request));
+            let print = fingerprint(black_box(&request));
             parse_header(&mut Fields::default(), request.header.as_ref(), print).expect("well formed")
         });
     });

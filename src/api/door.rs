@@ -24,12 +24,19 @@ use crate::{
 
 /// A request of the contract that carries a header.
 pub trait HasHeader: Message {
+    /// The method that is named after this request. A tap that comes alone, in a
+    /// stream or in an upload is one and the same request, so a gate may repeat it
+    /// by whichever way is open.
+    const METHOD: &'static Method;
+
     fn header(&self) -> Option<&RequestHeader>;
 }
 
 macro_rules! have_header {
-    ($($request:path),* $(,)?) => {$(
+    ($($request:path => $method:ident),* $(,)?) => {$(
         impl HasHeader for $request {
+            const METHOD: &'static Method = &method::$method;
+
             fn header(&self) -> Option<&RequestHeader> {
                 self.header.as_ref()
             }
@@ -40,23 +47,23 @@ macro_rules! have_header {
 use crate::proto::{auth::v1 as auth, card::v1 as card, library::v1 as library, transit::v1 as transit};
 
 have_header!(
-    auth::BeginChipRequest,
-    auth::FinishChipRequest,
-    auth::PresentCodeRequest,
-    auth::PresentDocumentRequest,
-    card::ReportLossRequest,
-    card::LiftLossRequest,
-    card::GetCardStateRequest,
-    card::IssueCodeRequest,
-    transit::TapRequest,
-    library::CheckoutRequest,
-    library::CheckinRequest,
-    library::RenewRequest,
-    library::PlaceHoldRequest,
-    library::CancelHoldRequest,
-    library::PayFeeRequest,
-    library::GetPatronRequest,
-    library::EndSessionRequest,
+    auth::BeginChipRequest => BEGIN_CHIP,
+    auth::FinishChipRequest => FINISH_CHIP,
+    auth::PresentCodeRequest => PRESENT_CODE,
+    auth::PresentDocumentRequest => PRESENT_DOCUMENT,
+    card::ReportLossRequest => REPORT_LOSS,
+    card::LiftLossRequest => LIFT_LOSS,
+    card::GetCardStateRequest => GET_CARD_STATE,
+    card::IssueCodeRequest => ISSUE_CODE,
+    transit::TapRequest => TAP,
+    library::CheckoutRequest => CHECKOUT,
+    library::CheckinRequest => CHECKIN,
+    library::RenewRequest => RENEW,
+    library::PlaceHoldRequest => PLACE_HOLD,
+    library::CancelHoldRequest => CANCEL_HOLD,
+    library::PayFeeRequest => PAY_FEE,
+    library::GetPatronRequest => GET_PATRON,
+    library::EndSessionRequest => END_SESSION,
 );
 
 /// Where every call of every service enters.
@@ -172,7 +179,7 @@ impl Door {
         message: T,
         body: impl FnOnce(&mut Fields, T) -> Option<A>,
     ) -> Result<(Header, A), Refusal> {
-        let fingerprint = fingerprint(call.method, &message);
+        let fingerprint = fingerprint(&message);
         let mut fields = Fields::default();
         let header = parse::header(&mut fields, message.header(), fingerprint);
         let ask = body(&mut fields, message);
@@ -298,12 +305,13 @@ pub(super) const fn refusal_label(kind: RefusalKind) -> RequestOutcome {
     }
 }
 
-/// SM3 over method, header and body: tells a repeat from a misuse.
-pub fn fingerprint(method: &Method, message: &impl Message) -> [u8; 32] {
+/// SM3 over the request's kind, header and body: tells a repeat from a misuse. The
+/// way it came by is no part of it.
+pub fn fingerprint<T: HasHeader>(message: &T) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(message.encoded_len());
     if message.encode(&mut bytes).is_err() {
         debug_assert!(false, "a vector grows");
     }
     debug_assert!(bytes.len() <= limits::UPLOAD_BYTES_MAX);
-    crate::crypto::sm3(&[method.path.as_bytes(), &[0], &bytes])
+    crate::crypto::sm3(&[T::METHOD.path.as_bytes(), &[0], &bytes])
 }

@@ -21,7 +21,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub struct Header {
     pub request: RequestId,
-    /// SM3 over method, header and body.
+    /// SM3 over the request's kind, header and body.
     pub fingerprint: [u8; 32],
     pub terminal_time_ms: Millis,
     pub purpose: Purpose,
