@@ -1,7 +1,7 @@
 //! Lets a call in and its answer out: who calls, may they, how long have we; then
 //! metrics, audit and the one mapping of refusals.
 
-use std::{collections::HashMap, future::Future, num::NonZeroU32, sync::Arc, time::Instant};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Instant};
 
 use prost::Message;
 use tonic::{Request, Response, Status};
@@ -91,10 +91,48 @@ impl Door {
     /// The refusal; nothing has been done.
     pub fn enter<T>(&self, request: &Request<T>, method: &'static Method) -> Result<Call, Refusal> {
         let Some(caller) = self.caller(request) else {
-            return Err(Refusal::new(RefusalKind::Unauthenticated, Reason::CertificateUnknown));
+            return Err(unknown_certificate());
         };
         let call = self.call_of(request, caller, method);
         self.gateway.admit(call)
+    }
+
+    /// Admits a call that carries many requests. It gives its place back at once: a
+    /// gate's stream is open all day and mostly idle, and what comes through it is
+    /// let in one by one by [`Door::enter_through`].
+    ///
+    /// # Errors
+    /// The refusal; nothing has been done.
+    pub fn enter_carrier<T>(
+        &self,
+        request: &Request<T>,
+        method: &'static Method,
+    ) -> Result<Carrier, Refusal> {
+        let mut call = self.enter(request, method)?;
+        call.permit = None;
+        let certificate = request.extensions().get::<Arc<PeerCertificate>>();
+        let certificate = certificate.ok_or_else(unknown_certificate)?;
+        Ok(Carrier { certificate: Arc::clone(certificate), opened: Arc::new(call) })
+    }
+
+    /// Admits one request that came through a carrier as if it were a call of its
+    /// own: by the registry of this moment, under the rate, with a place. So a
+    /// terminal that was taken out, or lost a scene, is refused at its next tap and
+    /// not when its connection ends.
+    ///
+    /// # Errors
+    /// The refusal; the carrier goes on.
+    pub fn enter_through(&self, carrier: &Carrier) -> Result<Call, Refusal> {
+        let opened = &carrier.opened;
+        self.gateway.admit(Call {
+            caller: self.gateway.caller(&carrier.certificate).ok_or_else(unknown_certificate)?,
+            method: opened.method,
+            // A stream has no end to wait for; an upload is answered as a whole.
+            deadline: if opened.method.streaming { self.gateway.default_deadline() } else { opened.deadline },
+            traceparent: opened.traceparent.clone(),
+            trace_id: opened.trace_id,
+            permit: None,
+        })
     }
 
     /// The registered terminal whose certificate opened the connection.
@@ -193,7 +231,8 @@ impl Door {
         }
     }
 
-    fn leave<R>(
+    /// The way out: metrics, and the one mapping of refusals.
+    pub(super) fn leave<R>(
         &self,
         call: &Call,
         started: Instant,
@@ -271,18 +310,35 @@ impl Door {
         }
     }
 
-    /// Takes `taps` further requests out of the caller's rate, for uploads.
-    ///
-    /// # Errors
-    /// `RateExceeded`.
-    pub fn charge_rate(&self, call: &Call, taps: usize) -> Result<(), Refusal> {
-        let Some(taps) = u32::try_from(taps).ok().and_then(NonZeroU32::new) else {
-            return Ok(());
+    /// Counts one request that came through a carrier like a call of its own, with
+    /// the reason when it was refused.
+    pub fn count_through<R>(
+        &self,
+        carrier: &Carrier,
+        result: &Result<(R, Outcome, bool), Refusal>,
+        started: Instant,
+    ) {
+        let label = match result {
+            Ok((_, outcome, _)) => outcome_label(*outcome),
+            Err(refusal) => {
+                metrics::refused(refusal.reason);
+                refusal_label(refusal.kind)
+            }
         };
-        call.caller.within_rate(taps).map_err(|reason| {
-            Refusal::later(RefusalKind::Exhausted, reason, std::time::Duration::from_secs(1))
-        })
+        self.count(&carrier.opened, label, started);
     }
+}
+
+/// A stream or an upload that was let in, and the certificate it was opened with.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    certificate: Arc<PeerCertificate>,
+    /// The call as it was at the beginning; holds no place.
+    pub opened: Arc<Call>,
+}
+
+fn unknown_certificate() -> Refusal {
+    Refusal::new(RefusalKind::Unauthenticated, Reason::CertificateUnknown)
 }
 
 /// The label of an outcome on metrics.

@@ -7,14 +7,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     answer::{answer, detail, transaction_text},
-    door::{Door, outcome_label, refusal_label},
+    door::{Carrier, Door},
     parse::{self, Fields},
     status::code_of,
 };
 use crate::{
     gateway::{Call, Gateway, JourneysAsk, Refusal, TapAsk, TapSide, Violation, method},
     limits,
-    model::{Purpose, record},
+    model::{Outcome, Purpose, record},
     proto::transit::v1::{self as wire, transit_service_server::TransitService},
     scenes::transit::ridden_seconds,
     store::Committed,
@@ -43,33 +43,27 @@ impl TransitService for Transit {
         request: Request<Streaming<wire::TapStreamRequest>>,
     ) -> Result<Response<Self::TapStreamStream>, Status> {
         let started = Instant::now();
-        let call = self
+        let carrier = self
             .0
-            .enter(&request, &method::TAP_STREAM)
+            .enter_carrier(&request, &method::TAP_STREAM)
             .map_err(|refusal| self.0.refuse_entry(&request, &method::TAP_STREAM, &refusal, started))?;
-        let (door, call) = (self.0.clone(), Arc::new(call));
-        let answers = request
-            .into_inner()
-            .map(move |message| {
-                let (door, call) = (door.clone(), Arc::clone(&call));
-                async move { stream_answer(&door, &call, message?).await }
-            })
-            // As many taps of one stream under way as a batch of the journal likes;
-            // the answers keep the order of the taps.
-            .buffered(limits::STREAM_TAPS_IN_FLIGHT_MAX);
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(stream_answers(self.0.clone(), carrier, request.into_inner()))))
     }
 
     async fn upload_taps(
         &self,
         request: Request<wire::UploadTapsRequest>,
     ) -> Result<Response<wire::UploadTapsResponse>, Status> {
-        let door = self.0.clone();
-        self.0
-            .read_only(request, &method::UPLOAD_TAPS, |_, call, upload| async move {
-                upload_all(&door, &call, upload).await
-            })
-            .await
+        let started = Instant::now();
+        let carrier = self
+            .0
+            .enter_carrier(&request, &method::UPLOAD_TAPS)
+            .map_err(|refusal| self.0.refuse_entry(&request, &method::UPLOAD_TAPS, &refusal, started))?;
+        let result = upload_all(&self.0, &carrier, request.into_inner()).await;
+        if let Err(refusal) = &result {
+            self.0.gateway().audit_refusal(&carrier.opened, refusal);
+        }
+        self.0.leave(&carrier.opened, started, result.map(|answer| (answer, Outcome::Approved, false)))
     }
 
     async fn list_journeys(
@@ -84,28 +78,37 @@ impl TransitService for Transit {
     }
 }
 
-async fn stream_answer(
-    door: &Door,
-    call: &Arc<Call>,
-    message: wire::TapStreamRequest,
-) -> Result<wire::TapStreamResponse, Status> {
-    let tap = message.tap.unwrap_or_default();
-    // Each tap counts like a call of its own, or one stream would go round the
-    // participant's rate.
-    let (request_id, result) = match door.charge_rate(call, 1) {
-        Ok(()) => one_tap(door, call, tap, false).await,
-        Err(refusal) => (tap.header.map(|header| header.request_id).unwrap_or_default(), Err(refusal)),
-    };
-    let result = match result {
-        Ok(tap) => wire::tap_stream_response::Result::Tap(tap),
-        Err(refusal) => wire::tap_stream_response::Result::Refusal(inline_refusal(&refusal)),
-    };
-    Ok(wire::TapStreamResponse { request_id, result: Some(result) })
+/// The answers to the taps of one stream, in the order of the taps.
+pub(super) fn stream_answers<S>(
+    door: Door,
+    carrier: Carrier,
+    messages: S,
+) -> impl Stream<Item = Result<wire::TapStreamResponse, Status>> + Send
+where
+    S: Stream<Item = Result<wire::TapStreamRequest, Status>> + Send,
+{
+    messages
+        .map(move |message| {
+            let (door, carrier) = (door.clone(), carrier.clone());
+            async move {
+                let tap = message?.tap.unwrap_or_default();
+                let (request_id, result) = one_tap(&door, &carrier, tap, false).await;
+                let result = match result {
+                    Ok(tap) => wire::tap_stream_response::Result::Tap(tap),
+                    Err(refusal) => wire::tap_stream_response::Result::Refusal(inline_refusal(&refusal)),
+                };
+                Ok(wire::TapStreamResponse { request_id, result: Some(result) })
+            }
+        })
+        // As many taps of one stream under way as a batch of the journal likes.
+        .buffered(limits::STREAM_TAPS_IN_FLIGHT_MAX)
 }
 
-async fn upload_all(
+/// The outcomes of an upload, a line each. A participant whose rate is smaller than
+/// its upload gets as far as the rate goes; the rest is told to come again.
+pub(super) async fn upload_all(
     door: &Door,
-    call: &Arc<Call>,
+    carrier: &Carrier,
     upload: wire::UploadTapsRequest,
 ) -> Result<wire::UploadTapsResponse, Refusal> {
     if upload.taps.len() > limits::UPLOAD_TAPS_MAX {
@@ -115,10 +118,9 @@ async fn upload_all(
             format!("at most {} taps in one upload, has {}", limits::UPLOAD_TAPS_MAX, upload.taps.len()),
         )]));
     }
-    door.charge_rate(call, upload.taps.len())?;
     let outcomes = futures_util::stream::iter(upload.taps)
         .map(|tap| async move {
-            let (request_id, result) = one_tap(door, call, tap, true).await;
+            let (request_id, result) = one_tap(door, carrier, tap, true).await;
             let result = match result {
                 Ok(tap) => wire::tap_outcome::Result::Tap(tap),
                 Err(refusal) => wire::tap_outcome::Result::Refusal(inline_refusal(&refusal)),
@@ -131,29 +133,33 @@ async fn upload_all(
     Ok(wire::UploadTapsResponse { outcomes })
 }
 
-/// One tap of a stream or an upload, counted like a call of its own.
+/// One tap of a stream or an upload: let in, charged to the rate and counted like a
+/// call of its own.
 async fn one_tap(
     door: &Door,
-    call: &Arc<Call>,
+    carrier: &Carrier,
     tap: wire::TapRequest,
     offline: bool,
 ) -> (String, Result<wire::TapResponse, Refusal>) {
     let started = Instant::now();
     let request_id = tap.header.as_ref().map(|header| header.request_id.clone()).unwrap_or_default();
-    let result = door
-        .work(
-            call,
-            tap,
-            |fields, tap| tap_ask(fields, tap, offline),
-            |gateway, call, header, ask| async move { gateway.tap(&call, header, ask).await },
-            tap_response,
-        )
-        .await;
-    let label = match &result {
-        Ok((_, outcome, _)) => outcome_label(*outcome),
-        Err(refusal) => refusal_label(refusal.kind),
+    let result = match door.enter_through(carrier) {
+        Ok(call) => {
+            door.work(
+                &Arc::new(call),
+                tap,
+                |fields, tap| tap_ask(fields, tap, offline),
+                |gateway, call, header, ask| async move { gateway.tap(&call, header, ask).await },
+                tap_response,
+            )
+            .await
+        }
+        Err(refusal) => {
+            door.gateway().audit_refusal(&carrier.opened, &refusal);
+            Err(refusal)
+        }
     };
-    door.count(call, label, started);
+    door.count_through(carrier, &result, started);
     (request_id, result.map(|(tap, _, _)| tap))
 }
 

@@ -281,7 +281,8 @@ fn belong_together(taps: &[TapRequest], outcomes: &[TapOutcome]) -> bool {
         })
 }
 
-/// Whether sending the tap again would bring nothing new.
+/// Whether sending the tap again would bring nothing new. A gate that is not known
+/// at this moment may be again after a mend of the registry; its taps wait.
 fn is_final(outcome: &TapOutcome) -> bool {
     match &outcome.result {
         Some(tap_outcome::Result::Tap(_)) => true,
@@ -293,6 +294,7 @@ fn is_final(outcome: &TapOutcome) -> bool {
                 | Code::Cancelled
                 | Code::Aborted
                 | Code::Internal
+                | Code::Unauthenticated
         ),
         None => false,
     }

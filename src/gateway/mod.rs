@@ -26,7 +26,7 @@ mod refusal;
 mod registry;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transit;
 mod who;
 
@@ -174,7 +174,7 @@ impl Gateway {
     pub fn admit(&self, mut call: Call) -> Result<Call, Refusal> {
         call.caller.may(call.method).map_err(Refusal::forbidden)?;
         call.caller
-            .within_rate(std::num::NonZeroU32::MIN)
+            .within_rate()
             .map_err(|reason| Refusal::later(RefusalKind::Exhausted, reason, Duration::from_millis(200)))?;
         call.permit = Some(self.admission.enter(call.method.rank)?);
         Ok(call)

@@ -51,7 +51,6 @@ pub struct Participant {
     pub granted: Granted,
     pub library: Option<String>,
     rate: DefaultDirectRateLimiter,
-    rate_per_second: NonZeroU32,
 }
 
 /// A terminal that has shown its certificate.
@@ -77,16 +76,14 @@ impl Caller {
         Ok(())
     }
 
-    /// Takes `requests` out of the participant's rate.
+    /// Takes one request out of the participant's rate. A message that carries many
+    /// takes them one by one, so that none is larger than the rate.
     ///
     /// # Errors
     /// `RateExceeded`; a refused call takes nothing, so trying early does not
     /// lengthen the wait.
-    pub fn within_rate(&self, requests: NonZeroU32) -> Result<(), Reason> {
-        match self.participant.rate.check_n(requests.min(self.participant.rate_per_second)) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Reason::RateExceeded),
-        }
+    pub fn within_rate(&self) -> Result<(), Reason> {
+        self.participant.rate.check().map_err(|_| Reason::RateExceeded)
     }
 }
 
@@ -157,7 +154,6 @@ impl Registry {
             granted: Granted::new(attributes),
             library: line.library.clone(),
             rate: RateLimiter::direct(Quota::per_second(per_second)),
-            rate_per_second: per_second,
         });
         for terminal in terminals {
             let caller = Caller { participant: Arc::clone(&participant), terminal: terminal.clone() };
@@ -264,11 +260,10 @@ mod tests {
     #[test]
     fn the_rate_is_the_participants() {
         let registry = build(vec![line("bj-metro")]).expect("good");
-        let one = NonZeroU32::MIN;
         let caller = caller(&registry);
-        assert_eq!(caller.within_rate(one), Ok(()));
-        assert_eq!(caller.within_rate(one), Ok(()));
-        assert_eq!(caller.within_rate(one), Err(Reason::RateExceeded));
+        assert_eq!(caller.within_rate(), Ok(()));
+        assert_eq!(caller.within_rate(), Ok(()));
+        assert_eq!(caller.within_rate(), Err(Reason::RateExceeded));
     }
 
     #[test]

@@ -5,5 +5,5 @@ mod cards;
 mod deny;
 mod import;
 mod library;
-mod rig;
+pub(crate) mod rig;
 mod taps;
