@@ -124,6 +124,16 @@ pub const HOLDER_SESSION_MS: i64 = 10 * 60_000;
 /// (facts/domain.md §2.5); configurable, this is the default.
 pub const TEMPORARY_LOSS_MS: i64 = 15 * 24 * 3_600 * 1_000;
 
+/// How far before its commitment a tap sent on line may have been taken. A gate
+/// repeats one whose answer was lost for some minutes at most, and then the first
+/// answer is found again; an older tap belongs into an upload. A generous bound
+/// would let a gate choose its fare table and its rider's time.
+pub const ONLINE_TAP_AGE_MS: i64 = 5 * 60_000;
+
+/// How far a tap, on line or uploaded, may lie ahead of its commitment. Gates keep
+/// time to the second; an entry far ahead would make every true exit out of order.
+pub const TAP_AHEAD_MS: i64 = 2 * 60_000;
+
 /// Offline taps older than this are declined.
 pub const OFFLINE_TAP_AGE_MS: i64 = 7 * 24 * 3_600 * 1_000;
 

@@ -172,13 +172,7 @@ fn judge(
     book: &FareBook,
     open: Option<&OpenRide>,
 ) -> Result<Granted, Stop> {
-    let age_ms = committed_at_ms.saturating_sub(request.tapped_at_ms);
-    if age_ms < -limits::TERMINAL_CLOCK_SKEW_MS {
-        return Err(Reason::TerminalClockWrong.into());
-    }
-    if request.offline && age_ms > limits::OFFLINE_TAP_AGE_MS {
-        return Err(Reason::TapTooOld.into());
-    }
+    check_time(request, committed_at_ms)?;
     if request.card_is_ours {
         let at_ms = if request.offline { request.tapped_at_ms } else { committed_at_ms };
         check_card(view.get(&request.card)?, at_ms)?;
@@ -187,6 +181,17 @@ fn judge(
         TapKind::Entry => enter(request, book, open),
         TapKind::Exit => leave(request, book, open),
     }
+}
+
+/// The tap's own time decides the table and the time ridden, so it must be near the
+/// commitment; an upload may be late, and only late.
+fn check_time(request: &TapRequest, committed_at_ms: Millis) -> Result<(), Reason> {
+    let age_ms = committed_at_ms.saturating_sub(request.tapped_at_ms);
+    if age_ms < -limits::TAP_AHEAD_MS {
+        return Err(Reason::TerminalClockWrong);
+    }
+    let oldest = if request.offline { limits::OFFLINE_TAP_AGE_MS } else { limits::ONLINE_TAP_AGE_MS };
+    if age_ms > oldest { Err(Reason::TapTooOld) } else { Ok(()) }
 }
 
 /// AAZ502: 1 is usable, and so is a temporary loss that has lapsed.
