@@ -57,6 +57,7 @@ fn decide_tap(bench: &mut Criterion) {
         tapped_at_ms: NOW,
         counter,
         offline: false,
+        denied: None,
     };
     let view = View::default().missing::<TransitFile>(&CARD);
     let entered = transit::tap(&view, &tap(TapKind::Entry, "沙河", 1), NOW, &book).expect("readable");

@@ -9,7 +9,7 @@ use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
     model::{
-        AggregateKey, Assurance, Decision, Detail, Millis, Outcome, Purpose, Reason, Scene, Status,
+        AggregateKey, Decision, Millis, Outcome, Purpose, Scene, Status,
         record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
     scenes::{
@@ -57,7 +57,12 @@ impl Gateway {
     /// # Errors
     /// `MacWrong` and its like; nothing is journalled for those but a summed line.
     pub async fn tap(&self, call: &Call, header: Header, tap: TapAsk) -> Result<Committed, Refusal> {
-        self.live.load().policy.accepts(call.method.scene, header.purpose).map_err(Refusal::forbidden)?;
+        if tap.offline {
+            // Its header is as old as the tap, whose own age is judged instead.
+            self.live.load().policy.accepts(call.method.scene, header.purpose).map_err(Refusal::forbidden)?;
+        } else {
+            self.authorise(call, &header)?;
+        }
         self.check_tap_mac(&tap)?;
         let ask = self.ask(call, &header);
         let card_is_ours = self.is_ours(&tap.card);
@@ -66,11 +71,9 @@ impl Gateway {
         } else {
             self.foreign_card(tap.card, ask.participant())?
         };
-        // A ride taken offline before the loss was known is judged at commitment by
-        // the operator's own rules; on line the list is the last word.
         let denied =
             self.deny.state(tap.card.as_bytes(), self.now_ms()).map(|denied| reason_of(denied.card_state));
-        let request = TapRequest {
+        let mut request = TapRequest {
             transaction: ask.transaction,
             card: *tap.card.as_bytes(),
             card_province: super::who::home_of(&tap.card),
@@ -84,21 +87,20 @@ impl Gateway {
             tapped_at_ms: tap.tapped_at_ms,
             counter: tap.counter,
             offline: tap.offline,
+            denied,
         };
         let mut touches = transit::touches(&request);
         // Our own card's file says it at commitment; for a foreign card the deny file
         // does, so that no tap overtakes a delta that was acknowledged.
-        let asks_list = !card_is_ours && !tap.offline;
-        if asks_list {
+        if !card_is_ours {
             touches.push(AggregateKey::of::<DenyFile>(tap.card.as_bytes()));
         }
         let live = self.live();
         self.commit(&ask, touches, move |view, now| {
-            let listed = if asks_list { card::not_denied(view, &tap.card, now)?.err() } else { None };
-            match denied.or(listed) {
-                Some(reason) if !request.offline => Ok(denied_tap(&request, reason)),
-                Some(_) | None => transit::tap(view, &request, now, &live.fares),
+            if !card_is_ours && request.denied.is_none() {
+                request.denied = card::not_denied(view, &tap.card, now)?.err();
             }
+            transit::tap(view, &request, now, &live.fares)
         })
         .await
     }
@@ -172,27 +174,5 @@ impl Gateway {
         })
         .await
         .map(drop)
-    }
-}
-
-/// A tap of a card that a deny list names: declined, and the card's counter and
-/// open ride stay as they are.
-fn denied_tap(request: &TapRequest, reason: Reason) -> Decision {
-    let detail = TapDetail {
-        card: request.card.to_vec(),
-        kind: request.kind.number(),
-        station: request.station.clone(),
-        line: request.line.clone(),
-        tapped_at_ms: request.tapped_at_ms,
-        counter: request.counter,
-        charge: None,
-        operator: request.operator.as_str().to_owned(),
-    };
-    Decision {
-        assurance: Some(Assurance::TransitRead),
-        subject: Some(request.subject),
-        pairwise: Some(request.pairwise),
-        detail: Detail::personal(&detail),
-        ..Decision::new(Outcome::Declined(reason))
     }
 }

@@ -5,8 +5,8 @@
 //! * [`FareBook`]: which operator runs which table, when;
 //! * [`tap`]: the decision over one tap.
 //!
-//! What does not live here: the check of the tap's MAC and of the deny list (the
-//! gateway asks before), the balance of the card's purse (it is on the card), the
+//! What does not live here: the check of the tap's MAC and the look into the deny
+//! list (the gateway does both before), the balance of the card's purse (it is on the card), the
 //! division of revenue between operators of one network (clearing, later).
 //!
 //! **Money.** Every amount is integer fen. A share in percent is rounded half up,

@@ -7,10 +7,11 @@
 //!   a later one of the same card is declined.
 //! * Every other decline still takes the counter, because the card did tap; a ride
 //!   that is open stays open.
-//! * A card of this region is declined when its own file says so, as it stands at
-//!   commitment. A ride taken offline before a loss was reported is therefore the
-//!   operator's loss, not the holder's. A card from elsewhere has been checked
-//!   against the deny list by the gateway.
+//! * A card of this region is declined when its own file says so, and every card
+//!   when the deny list names it, both as they stand at commitment and on line as
+//!   offline. The lists do not tell since when a card is denied, so an offline tap
+//!   taken before a loss was known here is declined as well: the operator bears that
+//!   ride, and no dead card rides by way of an upload.
 //! * Money moves from the purse of the card's province to the operator that took
 //!   the exit (or the boarding); dividing it between operators is for clearing.
 
@@ -77,6 +78,8 @@ pub struct TapRequest {
     pub counter: u32,
     /// Taken while the gate was cut off, uploaded later.
     pub offline: bool,
+    /// What the deny list says of the card at commitment, when it names it.
+    pub denied: Option<Reason>,
 }
 
 /// Tells what kind of tap it was and not whose.
@@ -172,6 +175,9 @@ fn judge(
     book: &FareBook,
     open: Option<&OpenRide>,
 ) -> Result<Granted, Stop> {
+    if let Some(reason) = request.denied {
+        return Err(reason.into());
+    }
     check_time(request, committed_at_ms)?;
     if request.card_is_ours {
         let at_ms = if request.offline { request.tapped_at_ms } else { committed_at_ms };

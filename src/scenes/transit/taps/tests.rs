@@ -29,6 +29,7 @@ fn request(operator: &str, kind: TapKind, station: &str, minute: i64, counter: u
         tapped_at_ms: MORNING + minute * MINUTE,
         counter,
         offline: false,
+        denied: None,
     }
 }
 
@@ -237,6 +238,21 @@ fn a_tap_is_taken_near_its_commitment() {
     for offline in [false, true] {
         check(offline, -ahead, GRANTED);
         check(offline, -ahead - 1, declined(Reason::TerminalClockWrong));
+    }
+}
+
+#[test]
+fn a_denied_card_is_declined_online_and_offline_and_its_tap_is_used_up() {
+    for offline in [false, true] {
+        let mut card = Card::default();
+        card.taps("bj-metro", Entry, "西单", 0);
+        let exit = TapRequest { offline, ..request("bj-metro", Exit, "天安门东", 9, 2) };
+        let denied = TapRequest { denied: Some(Reason::CardLost), ..exit.clone() };
+        assert_eq!(card.sends(&denied), declined(Reason::CardLost));
+        assert!(card.open().is_some(), "the ride is not forgotten");
+        // After the lift the recorded tap is worth nothing, the next one is good.
+        assert_eq!(card.sends(&exit), declined(Reason::CounterReplayed));
+        assert_eq!(card.sends(&TapRequest { counter: 3, ..exit }), charged(300));
     }
 }
 
