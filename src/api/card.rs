@@ -8,7 +8,7 @@ use super::{
     parse::{self, Fields},
 };
 use crate::{
-    gateway::{Refusal, method},
+    gateway::{Header, Refusal, Role, Violation, method},
     identity::{CardIdentifier, RegionCode},
     model::record,
     proto::card::v1::{self as wire, card_service_server::CardService},
@@ -54,7 +54,10 @@ impl CardService for Card {
                 request,
                 &method::LIFT_LOSS,
                 |fields, ask| card_of(fields, &ask.card_identifier),
-                |gateway, call, header, card| async move { gateway.lift_loss(&call, header, card).await },
+                |gateway, call, header, card| async move {
+                    lifted_by_somebody(call.caller.participant.role, &header)?;
+                    gateway.lift_loss(&call, header, card).await
+                },
                 |committed| {
                     let said: record::CardDetail = detail(committed)?;
                     Ok(wire::LiftLossResponse {
@@ -132,6 +135,20 @@ fn loss_ask(fields: &mut Fields, ask: wire::ReportLossRequest) -> Option<(CardId
     Some((card?, kind?))
 }
 
+/// Nobody revives a card unnamed. The e-card app has its holder before it; at the
+/// service desk the clerk who looked at the holder answers for it.
+fn lifted_by_somebody(role: Role, header: &Header) -> Result<(), Refusal> {
+    match role {
+        Role::Operator if header.operator.trim().is_empty() => Err(Refusal::invalid(vec![Violation::new(
+            "header.operator_id",
+            "服务台解挂须注明经办人，由其核验持卡人",
+            "must name the clerk who checked the holder: a service desk lifts no loss unnamed",
+        )])),
+        // A terminal has been refused at the door, by the table of methods.
+        Role::Terminal | Role::Ecard | Role::Operator => Ok(()),
+    }
+}
+
 fn state_response(committed: &Committed) -> Result<wire::GetCardStateResponse, Refusal> {
     let said: record::CardDetail = detail(committed)?;
     let region = RegionCode::from_code(said.region).map(|region| region.to_string()).unwrap_or_default();
@@ -161,5 +178,40 @@ const fn state_of_digit(digit: u32) -> wire::CardState {
         4 => wire::CardState::TemporarilyLost,
         9 => wire::CardState::Cancelled,
         _ => wire::CardState::Unspecified,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Purpose, RequestId};
+
+    #[track_caller]
+    fn check(role: Role, operator: &str, lifts: bool) {
+        let header = Header {
+            request: RequestId::from_bytes([1; 16]),
+            fingerprint: [0; 32],
+            terminal_time_ms: 1,
+            purpose: Purpose::CardService,
+            operator: operator.into(),
+            session: None,
+        };
+        match lifted_by_somebody(role, &header) {
+            Ok(()) => assert!(lifts, "{role:?} {operator:?}"),
+            Err(refusal) => {
+                assert!(!lifts, "{role:?} {operator:?}");
+                let fields: Vec<_> =
+                    refusal.violations.iter().map(|violation| violation.field.as_str()).collect();
+                assert_eq!(fields, ["header.operator_id"]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_desk_names_who_lifts_a_loss() {
+        check(Role::Operator, "clerk-7", true);
+        check(Role::Operator, "", false);
+        check(Role::Operator, "  ", false);
+        check(Role::Ecard, "", true);
     }
 }

@@ -98,7 +98,9 @@ impl Gateway {
         self.present_code_at_home(ask, card, presented).await
     }
 
-    /// Loss, lift or state of one of our cards, for a peer.
+    /// Loss, lift or state of one of our cards, for a peer. Who may lift a loss, and
+    /// that a service desk names its clerk, the serving gateway has checked before
+    /// it asked: members of the list answer for their own participants.
     ///
     /// # Errors
     /// As [`Gateway::peer_begin_chip`].

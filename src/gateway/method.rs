@@ -80,7 +80,7 @@ methods! {
     PRESENT_DOCUMENT "/onecard.auth.v1.AuthenticationService/PresentDocument" Authentication High [Terminal] false;
 
     REPORT_LOSS "/onecard.card.v1.CardService/ReportLoss" Card Critical [Terminal, Ecard, Operator] false;
-    LIFT_LOSS "/onecard.card.v1.CardService/LiftLoss" Card High [Terminal, Ecard, Operator] false;
+    LIFT_LOSS "/onecard.card.v1.CardService/LiftLoss" Card High [Ecard, Operator] false;
     GET_CARD_STATE "/onecard.card.v1.CardService/GetCardState" Card Normal [Terminal, Ecard, Operator] false;
     ISSUE_CODE "/onecard.card.v1.CardService/IssueCode" Card High [Ecard] false;
 
@@ -105,5 +105,11 @@ mod tests {
     fn names_are_the_last_part() {
         assert_eq!(TAP.name, "Tap");
         assert_eq!(GET_TRANSACTION.name, "GetTransaction");
+    }
+
+    #[test]
+    fn whoever_finds_a_card_can_report_it_and_cannot_revive_it() {
+        assert!(REPORT_LOSS.roles.contains(&Role::Terminal));
+        assert_eq!(LIFT_LOSS.roles, [Role::Ecard, Role::Operator]);
     }
 }

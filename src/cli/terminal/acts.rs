@@ -270,8 +270,9 @@ async fn issued(args: &TerminalArgs, town: &Town, name: &str) -> anyhow::Result<
 
 async fn card(args: &TerminalArgs, town: &Town, act: &CardAct) -> anyhow::Result<Report> {
     let role = match act {
-        CardAct::Loss { .. } | CardAct::Lift { .. } | CardAct::State { .. } => &CARD,
-        CardAct::Code { .. } => &ECARD,
+        CardAct::Loss { .. } | CardAct::State { .. } => &CARD,
+        // Only the holder's own app, or a service desk, revives a card.
+        CardAct::Lift { .. } | CardAct::Code { .. } => &ECARD,
     };
     let session = Session::open(args, town, role).await?;
     let header = session.header(Purpose::CardService);

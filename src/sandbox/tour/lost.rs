@@ -81,7 +81,8 @@ pub(super) async fn tell(day: &mut Day, story: &mut Story) -> anyhow::Result<()>
         verdict(&chip),
     );
 
-    lifted(day, story, &hall, &gates[0], &identifier).await?;
+    only_the_holder_revives_it(day, story, &hall, &identifier).await?;
+    lifted(day, story, &gates[0], &identifier).await?;
     lost_for_good(day, story, &hall).await
 }
 
@@ -98,25 +99,32 @@ async fn refused_after(day: &Day, gate: &Gate, since: Instant) -> anyhow::Result
     Ok(None)
 }
 
-async fn lifted(
+/// Who finds a card and stands at a counter, or at a desk where nobody signs for
+/// it, must not undo the loss.
+async fn only_the_holder_revives_it(
     day: &mut Day,
     story: &mut Story,
     hall: &Terminal,
-    gate: &Gate,
     identifier: &str,
 ) -> anyhow::Result<()> {
-    let lift = LiftLossRequest {
-        header: Some(hall.header(Purpose::CardService)),
-        card_identifier: identifier.to_owned(),
-    };
-    let lifted = hall.lift_loss(lift).await?;
+    let at_the_counter = hall.lift_loss(lift(hall, identifier)).await;
+    story.equal("柜台终端无权解挂 a counter lifts no loss", "ROLE_NOT_PERMITTED", verdict(&at_the_counter));
+    let desk = day.terminal("hebei", "he-desk-desk-01").await?;
+    let unnamed = desk.lift_loss(lift(&desk, identifier)).await;
+    story.equal("服务台解挂须有经办人 nor does a desk without a clerk", "FIELD_INVALID", verdict(&unnamed));
+    Ok(())
+}
+
+async fn lifted(day: &mut Day, story: &mut Story, gate: &Gate, identifier: &str) -> anyhow::Result<()> {
+    let app = day.terminal("hebei", "he-ecard-app-01").await?;
+    let lifted = app.lift_loss(lift(&app, identifier)).await?;
     let answer = day.answer(&lifted)?;
-    story.equal("找到卡片，解挂 found again: the loss is lifted", "APPROVED", word_of(&answer));
+    story.equal("找到卡片，本人在手机上解挂 found again: the holder lifts it", "APPROVED", word_of(&answer));
     let ask = GetCardStateRequest {
-        header: Some(hall.header(Purpose::CardService)),
+        header: Some(app.header(Purpose::CardService)),
         card_identifier: identifier.to_owned(),
     };
-    story.equal("状态恢复正常 the state is normal", CardState::Normal, hall.card_state(ask).await?.state());
+    story.equal("状态恢复正常 the state is normal", CardState::Normal, app.card_state(ask).await?.state());
 
     let started = Instant::now();
     let mut last = String::new();
@@ -142,9 +150,19 @@ async fn lost_for_good(day: &mut Day, story: &mut Story, hall: &Terminal) -> any
     let reported = hall.report_loss(report).await?;
     day.answer(&reported)?;
     story.equal("正式挂失 a formal loss", CardState::Lost, reported.state());
-    let lift =
-        LiftLossRequest { header: Some(hall.header(Purpose::CardService)), card_identifier: identifier };
-    let lifted = hall.lift_loss(lift).await;
+    let desk = day.terminal("hebei", "he-desk-desk-01").await?;
+    let mut named = lift(&desk, &identifier);
+    if let Some(header) = &mut named.header {
+        header.operator_id = "clerk-7".to_owned();
+    }
+    let lifted = desk.lift_loss(named).await;
     story.equal("正式挂失不能解除 cannot be lifted", "LOSS_IS_FINAL", verdict(&lifted));
     Ok(())
+}
+
+fn lift(terminal: &Terminal, identifier: &str) -> LiftLossRequest {
+    LiftLossRequest {
+        header: Some(terminal.header(Purpose::CardService)),
+        card_identifier: identifier.to_owned(),
+    }
 }
