@@ -256,3 +256,27 @@ fn an_answer_says_how_it_ended_and_why() {
     check(77, "", Pending, "OUTCOME_PENDING");
     assert_eq!(outcome_of(&committed(1, "").entry), Outcome::Approved);
 }
+
+#[test]
+fn a_transaction_tells_the_request_of_its_first_step_and_the_end_of_its_last() {
+    let step = |status: Status, reason: &str, request_id: Vec<u8>, method: &str| {
+        let committed = committed(status.number(), reason);
+        let entry = record::Entry {
+            request_id,
+            method: method.into(),
+            terminal: "desk".into(),
+            ..(*committed.entry).clone()
+        };
+        Committed { entry: Arc::new(entry), ..committed }
+    };
+    let steps = [
+        step(Status::Pending, "", vec![0x11; 16], "Checkout"),
+        step(Status::Reversed, "BACKEND_UNAVAILABLE", Vec::new(), "Inquire"),
+    ];
+    let told = super::transaction::told(&steps).expect("there are steps");
+    assert_eq!(told.request_id, "11111111-1111-1111-1111-111111111111");
+    assert_eq!((told.method.as_str(), told.terminal.as_str()), ("Checkout", "desk"));
+    assert_eq!(told.answer.expect("an answer").reason, "BACKEND_UNAVAILABLE");
+    assert_eq!(told.steps.len(), 2);
+    assert!(super::transaction::told(&[]).is_none());
+}

@@ -13,6 +13,7 @@ use crate::{
     proto::transaction::v1::{
         self as wire, get_transaction_request::By, transaction_service_server::TransactionService,
     },
+    store::Committed,
 };
 
 pub struct Transactions(pub Door);
@@ -37,13 +38,19 @@ fn get(
     request: wire::GetTransactionRequest,
 ) -> Result<wire::GetTransactionResponse, Refusal> {
     let steps = gateway.transaction(call, ask_of(request)?)?;
-    let last = steps.last().ok_or_else(|| Refusal::not_found(crate::model::Reason::TransactionUnknown))?;
-    let entry = &last.entry;
+    told(&steps).ok_or_else(|| Refusal::not_found(crate::model::Reason::TransactionUnknown))
+}
+
+/// What was asked stands in the first step, what came of it in the last: later
+/// steps have no request of their own.
+pub(super) fn told(steps: &[Committed]) -> Option<wire::GetTransactionResponse> {
+    let (first, last) = (steps.first()?, steps.last()?);
+    let entry = &first.entry;
     let request_id = <[u8; 16]>::try_from(entry.request_id.as_slice())
         .map(|bytes| RequestId::from_bytes(bytes).to_string())
         .unwrap_or_default();
     debug_assert!(!transaction_text(&entry.transaction_id).is_empty(), "every entry has a transaction");
-    Ok(wire::GetTransactionResponse {
+    Some(wire::GetTransactionResponse {
         answer: Some(answer(last)),
         request_id,
         scene: entry.scene.clone(),
