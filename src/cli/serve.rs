@@ -46,6 +46,10 @@ pub struct ServeArgs {
 /// How often due tasks are looked for.
 const TASKS_EVERY: Duration = Duration::from_millis(200);
 
+/// How long blocking calls that were left behind may take after everything has
+/// been stopped in order.
+const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
+
 /// What readiness asks; each becomes true once, the last false again at a drain.
 #[derive(Debug, Default)]
 struct Ready {
@@ -61,7 +65,11 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let loaded = load::load(&args.config)?;
     logs::install(&loaded.file.log).context("logs cannot be set up")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args, loaded))
+    let served = runtime.block_on(serve(args, loaded));
+    // The store is closed by now. What still blocks a thread is not waited for: a
+    // process that was told to stop, and says that it has, must also end.
+    runtime.shutdown_timeout(LEFT_BEHIND_MAX);
+    served
 }
 
 async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {

@@ -1,9 +1,11 @@
 //! What runs beside a serving gateway: gauges of slow things, signals, reload.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Read, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::load;
@@ -82,23 +84,67 @@ impl Reloads {
 /// standard input where a parent asked for it. Reloads on SIGHUP meanwhile.
 ///
 /// # Errors
-/// When signals cannot be listened for.
+/// When signals cannot be listened for, or no thread can be started.
 pub async fn until_told(stop_with_stdin: bool, reloads: &Reloads) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let mut input = tokio::io::stdin();
-    let mut byte = [0; 64];
+    // The sender that is kept never speaks: without a parent, nobody closes us.
+    let (_nobody, mut closed) = oneshot::channel();
+    if stop_with_stdin {
+        closed = when_closed(std::io::stdin())?;
+    }
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             // A parent stops us itself; its terminal interrupts both at once.
             _ = interrupt.recv() => if !stop_with_stdin { return Ok(()) },
             _ = hang_up.recv() => reloads.reload(),
-            read = input.read(&mut byte), if stop_with_stdin => match read {
-                Ok(0) | Err(_) => return Ok(()),
-                Ok(_) => {}
-            },
+            _ = &mut closed => return Ok(()),
         }
+    }
+}
+
+/// Completes, with an error, when `input` is at its end or cannot be read.
+///
+/// A read of a pipe cannot be given up, and the runtime waits for its blocking
+/// calls when it ends; so the read has a thread of its own, which the end of the
+/// process takes along.
+fn when_closed(mut input: impl Read + Send + 'static) -> std::io::Result<oneshot::Receiver<()>> {
+    let (open, closed) = oneshot::channel();
+    thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut bytes = [0; 64];
+        while input.read(&mut bytes).is_ok_and(|read| read > 0) {}
+        drop(open);
+    })?;
+    Ok(closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_input_neither_stops_the_process_nor_keeps_it_alive() {
+        let (input, mut parent) = std::io::pipe().expect("a pipe");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut closed = when_closed(input).expect("a thread");
+            std::io::Write::write_all(&mut parent, b"x").expect("written");
+            let waited = tokio::time::timeout(Duration::from_millis(50), &mut closed).await;
+            assert!(waited.is_err(), "it is still open");
+        });
+        // Would not return while a blocking task of the runtime still reads.
+        drop(runtime);
+        drop(parent);
+    }
+
+    #[tokio::test]
+    async fn a_closed_input_is_told() {
+        let (input, parent) = std::io::pipe().expect("a pipe");
+        let closed = when_closed(input).expect("a thread");
+        drop(parent);
+        let told = tokio::time::timeout(Duration::from_secs(10), closed).await;
+        assert!(told.expect("told in time").is_err());
     }
 }
