@@ -9,7 +9,8 @@ async fn fields(bj: &Region, line: &str) -> Vec<String> {
 async fn every_wrong_field_of_a_line_is_named() {
     let (bj, _tj) = regions();
     let good = Person::of(BEIJING, 1).line;
-    let cases: [(&str, fn(&mut CardLine)); 12] = [
+    type Break = fn(&mut CardLine);
+    let cases: [(&str, Break); 12] = [
         ("card_identifier", |line| line.card_identifier = "11".into()),
         ("card_number", |line| line.card_number = "A-0000001".into()),
         ("state", |line| line.state = 5),
