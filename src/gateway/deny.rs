@@ -83,11 +83,11 @@ impl Gateway {
         let Ok(Some(file)) = self.peek::<DenyFile>(&card) else { return };
         let known = self.deny.version(self.province);
         if said.deny_list_version > known + 1
-            && let Ok(missed) = self.deny_delta(known)
+            && let Ok(missed) = self.own_facts(known, said.deny_list_version)
         {
             // A caller before us gave up between its commit and here, or is not here
             // yet. Once our version is known nobody would look for theirs.
-            for (made_at, fact) in &missed.facts {
+            for (made_at, fact) in &missed {
                 self.deny.note(self.province, *made_at, &change_of_fact(fact));
             }
         }
@@ -122,26 +122,32 @@ impl Gateway {
         // The version before the facts: a loss that commits meanwhile is left to the
         // next delta. The other way round its version would be told and its card not.
         let now_at = self.deny_list_version();
-        let mut facts = Vec::new();
         if since == now_at {
-            return Ok(DenyDelta { province: self.province, since, version: now_at, facts });
+            return Ok(DenyDelta { province: self.province, since, version: now_at, facts: Vec::new() });
         }
+        let mut facts = self.own_facts(since, now_at)?;
+        let whole = facts.len() <= FACTS_PER_DELTA;
+        facts.truncate(FACTS_PER_DELTA);
+        let last = facts.last().map_or(since, |(version, _)| *version);
+        let version = if whole { now_at.max(since) } else { last };
+        Ok(DenyDelta { province: self.province, since, version, facts })
+    }
+
+    /// The facts of our own list made after `since` up to `upto`, oldest first.
+    fn own_facts(&self, since: u64, upto: u64) -> Result<Vec<(u64, DenyFact)>, Refusal> {
+        let mut facts = Vec::new();
         for (key, stored) in self.store.scan(AggregateKind::Deny)? {
             let file = DenyFile::decode(stored.body).map_err(|_| Refusal::internal())?;
             if file.region == self.province
                 && file.version > since
-                && file.version <= now_at
+                && file.version <= upto
                 && let Some(fact) = fact_of(&key, &file)
             {
                 facts.push((file.version, fact));
             }
         }
         facts.sort_by_key(|(version, _)| *version);
-        let whole = facts.len() <= FACTS_PER_DELTA;
-        facts.truncate(FACTS_PER_DELTA);
-        let last = facts.last().map_or(since, |(version, _)| *version);
-        let version = if whole { now_at.max(since) } else { last };
-        Ok(DenyDelta { province: self.province, since, version, facts })
+        Ok(facts)
     }
 
     /// Takes over a peer's delta; answers how far we know its list now. One that

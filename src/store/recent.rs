@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_last_state_is_kept_and_a_deletion_is_one() {
         let mut recent = Recent::default();
-        let card = key(AggregateKind::Card, 1);
+        let card = key(AggregateKind::CodeUse, 1);
         assert_eq!(recent.get(&card), None);
         recent.put(card.clone(), stored(1, 9));
         recent.put(card.clone(), stored(2, 9));
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_destroyed_key_takes_what_is_personal_away() {
         let mut recent = Recent::default();
-        let (card, holder) = (key(AggregateKind::Card, 1), key(AggregateKind::Holder, 1));
+        let (card, holder) = (key(AggregateKind::CodeUse, 1), key(AggregateKind::Holder, 1));
         recent.put(card.clone(), stored(1, 9));
         recent.put(holder.clone(), stored(1, 9));
         assert!(!recent.heed(0));
@@ -107,7 +107,7 @@ mod tests {
         let body = limits::ENTRY_BYTES_MAX;
         let twice_the_bound = 2 * limits::AGGREGATES_RECENT_BYTES / body as u64;
         for number in 0..twice_the_bound as u32 {
-            let card = key(AggregateKind::Card, number);
+            let card = key(AggregateKind::CodeUse, number);
             recent.put(card.clone(), stored(1, 9));
             recent.put(card.clone(), stored(2, body));
             assert!(recent.kept.weight() <= limits::AGGREGATES_RECENT_BYTES);

@@ -42,7 +42,7 @@ fn broken_promise(found: &World, acknowledged: &HashMap<u32, Committed>) -> Opti
     }
     let mut rides = 0;
     for holder in 0..5 {
-        let stored = store.load(&card(holder)).ok()?;
+        let stored = store.load(&code(holder)).ok()?;
         rides += stored.map_or(0, |stored| stored.revision);
         let again = store.about(subject(holder), Scene::Transit, usize::MAX).ok()?;
         let requests: std::collections::HashSet<_> = again.iter().map(|one| &one.entry.request_id).collect();
@@ -211,14 +211,14 @@ fn a_failed_sync_stops_the_store_until_it_is_opened_again() {
     assert!(!store.is_ready());
     assert!(matches!(commit(&store, tap(2, 2, 1)), Err(StoreError::Stopped(_))));
     assert!(store.find(&participant(), request(0)).expect("readable").is_some());
-    assert_eq!(store.load(&card(1)).expect("readable").map(|card| card.revision), Some(1));
+    assert_eq!(store.load(&code(1)).expect("readable").map(|card| card.revision), Some(1));
     drop(store);
 
     let store = world.open();
     assert!(store.is_ready());
     // The outcome was unknown; the retry settles it, once.
     commit(&store, tap(1, 3, 1)).expect("answered");
-    assert_eq!(store.load(&card(1)).expect("readable").map(|card| card.revision), Some(2));
+    assert_eq!(store.load(&code(1)).expect("readable").map(|card| card.revision), Some(2));
     // What was adopted at the reopening is durable now, though the failed sync
     // had marked its pages clean.
     let found = world.found(disk.lose_power(3));

@@ -18,7 +18,7 @@ fn parallel_duplicates_have_one_effect_and_one_answer() {
         assert_eq!(answer.detail, "ride 7");
         assert_receipt(answer);
     }
-    let stored = store.load(&card(1)).expect("readable").expect("there");
+    let stored = store.load(&code(1)).expect("readable").expect("there");
     assert_eq!(stored.revision, 1, "the card was written once");
 }
 
@@ -90,7 +90,7 @@ fn a_unit_that_fails_fails_alone() {
     let panics = unit_with(1, first(1), vec![], |view, _| {
         view.get::<record::CardFile>(b"not named").map(|_| Decision::new(Outcome::Approved))
     });
-    let corrupt = unit_with(2, first(2), vec![], |_, _| Err(CorruptAggregate { kind: AggregateKind::Card }));
+    let corrupt = unit_with(2, first(2), vec![], |_, _| Err(CorruptAggregate { kind: AggregateKind::CodeUse }));
     let money = unit_with(3, first(3), vec![], |_, _| {
         let mut decision = Decision::new(Outcome::Approved);
         decision.postings = vec![Posting { account: "a".to_owned(), amount: Fen::new(1) }];
@@ -98,7 +98,7 @@ fn a_unit_that_fails_fails_alone() {
     });
     let unnamed = unit_with(4, first(4), vec![], |_, _| {
         let mut decision = Decision::new(Outcome::Approved);
-        decision.writes = vec![Write { key: card(1), schema: 1, body: None }];
+        decision.writes = vec![Write { key: code(1), schema: 1, body: None }];
         Ok(decision)
     });
     let nobody = unit_with(5, first(5), vec![], |_, _| {

@@ -59,9 +59,9 @@ fn tasks_are_due_until_they_are_done() {
 #[test]
 fn every_aggregate_of_a_kind_is_scanned() {
     let mut units: Vec<_> = (0..8).map(|number| tap(number, number, (number % 4) as u8)).collect();
-    units.push(unit_with(50, Step::Note, vec![card(2)], |_, _| {
+    units.push(unit_with(50, Step::Note, vec![code(2)], |_, _| {
         let mut decision = Decision::new(Outcome::Approved);
-        decision.writes = vec![Write { key: card(2), schema: 1, body: None }];
+        decision.writes = vec![Write { key: code(2), schema: 1, body: None }];
         Ok(decision)
     }));
     at_every_stage(units, |store| {
@@ -75,10 +75,10 @@ fn every_aggregate_of_a_kind_is_scanned() {
             keys.sort();
             keys
         };
-        assert_eq!(keys(AggregateKind::Card), [(card(0), 2), (card(1), 2), (card(3), 2)]);
+        assert_eq!(keys(AggregateKind::CodeUse), [(code(0), 2), (code(1), 2), (code(3), 2)]);
         assert_eq!(keys(AggregateKind::Transit).len(), 4);
         assert_eq!(keys(AggregateKind::Deny), []);
-        assert_eq!(store.load(&card(2)).expect("readable"), None);
+        assert_eq!(store.load(&code(2)).expect("readable"), None);
     });
 }
 

@@ -188,8 +188,8 @@ pub(super) fn transit(number: u8) -> AggregateKey {
 }
 
 /// An open aggregate.
-pub(super) fn card(number: u8) -> AggregateKey {
-    AggregateKey { kind: AggregateKind::Card, id: [number; 16].as_slice().into() }
+pub(super) fn code(number: u8) -> AggregateKey {
+    AggregateKey { kind: AggregateKind::CodeUse, id: [number; 16].as_slice().into() }
 }
 
 fn meta() -> UnitMeta {
@@ -225,7 +225,7 @@ fn put(key: &AggregateKey, body: Vec<u8>) -> Write {
 /// Appends the request's number to one open and one personal aggregate of
 /// `holder`: what was done twice or lost shows in the bodies.
 pub(super) fn tap(number: u32, transaction: u32, holder: u8) -> Unit {
-    let (card, transit) = (card(holder), transit(holder));
+    let (card, transit) = (code(holder), transit(holder));
     let touches = vec![card.clone(), transit.clone()];
     let step = Step::First { request: request(number), fingerprint: [number as u8; 32] };
     unit_with(transaction, step, touches, move |view, _| {
