@@ -22,6 +22,8 @@ use crate::{
     store::Committed,
 };
 
+mod doors;
+
 const KINDS: [(RefusalKind, i32); 9] = [
     (RefusalKind::Invalid, 3),
     (RefusalKind::Unauthenticated, 16),
