@@ -1,7 +1,7 @@
 //! The services of a gateway behind the edge's layers: the terminals' contract
 //! with health and reflection, and the peers' door.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     api, federation,
@@ -25,8 +25,12 @@ pub fn terminals(gateway: &Arc<Gateway>) -> anyhow::Result<(net::GrpcEdge, net::
         let caller = certificate.and_then(|certificate| registered.caller(certificate));
         caller.is_some_and(|caller| caller.participant.role == Role::Operator)
     };
-    let (routes, health) =
-        net::with_health_and_reflection(api::routes(Arc::clone(gateway)), proto::DESCRIPTORS, may_reflect)?;
+    let (routes, health) = net::with_health_and_reflection(
+        api::routes(Arc::clone(gateway)),
+        services(),
+        proto::DESCRIPTORS,
+        may_reflect,
+    )?;
     Ok((net::grpc_edge(routes, methods), health))
 }
 
@@ -41,4 +45,24 @@ pub fn peers(
     let methods = net::Methods::from_descriptors(proto::DESCRIPTORS)?
         .with_message_limit(method::PEER.path, limits::UPLOAD_BYTES_MAX);
     Ok(net::grpc_edge(federation::routes(Arc::clone(gateway), Arc::clone(envelopes)), methods))
+}
+
+/// Full names of the services that terminals may call: the table of methods has
+/// them all, and not the peers'.
+fn services() -> BTreeSet<Box<str>> {
+    let paths = method::ALL.iter().map(|method| method.path.trim_start_matches('/'));
+    paths.filter_map(|path| path.split_once('/')).map(|(service, _)| service.into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_knows_the_terminals_services_and_not_the_peers() {
+        let services = services();
+        assert_eq!(services.len(), 5, "{services:?}");
+        assert!(services.contains("onecard.transit.v1.TransitService"));
+        assert!(services.iter().all(|service| !service.contains("federation")));
+    }
 }

@@ -111,6 +111,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
         operators = %file.listen.operators, "the gateway serves"
     );
     let (terminal_service, health) = edge::terminals(&gateway)?;
+    health.serving().await;
     let terminals = tokio::spawn(terminals.serve(terminal_service, drain.clone()));
     let peers = tokio::spawn(peers.serve(edge::peers(&gateway, &envelopes)?, drain.clone()));
     ready.listening.store(true, Ordering::Release);

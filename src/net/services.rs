@@ -24,12 +24,28 @@ use super::{
 
 /// Tells callers which services serve.
 #[derive(Clone)]
-pub struct Health(HealthReporter);
+pub struct Health {
+    reporter: HealthReporter,
+    /// Full names (`package.Service`), and the empty name that stands for all.
+    services: Arc<[Box<str>]>,
+}
 
 impl Health {
+    /// Says that every service is served: whoever watches the one it calls, by its
+    /// full name, learns of it as whoever watches the whole.
+    pub async fn serving(&self) {
+        self.set(ServingStatus::Serving).await;
+    }
+
     /// Says that nothing is served any more: the drain has begun.
     pub async fn not_serving(&self) {
-        self.0.set_service_status("", ServingStatus::NotServing).await;
+        self.set(ServingStatus::NotServing).await;
+    }
+
+    async fn set(&self, status: ServingStatus) {
+        for service in &*self.services {
+            self.reporter.set_service_status(service, status).await;
+        }
     }
 }
 
@@ -77,8 +93,9 @@ pub enum BadReflection {
 }
 
 /// Adds health, and reflection in both versions that tools in the field speak
-/// (`v1` and `v1alpha`), from an encoded `FileDescriptorSet`. The reporter says
-/// which services serve; at a drain the caller sets them to not serving first.
+/// (`v1` and `v1alpha`), from an encoded `FileDescriptorSet`. Health knows the
+/// `services` by their full names once the caller says that they serve; at a drain
+/// the caller sets them to not serving first.
 /// Reflection answers those only whose request `may_reflect` lets through: the
 /// contract is public, the map of a running gateway is its operators'.
 ///
@@ -86,6 +103,7 @@ pub enum BadReflection {
 /// When reflection cannot be built from the descriptors.
 pub fn with_health_and_reflection(
     routes: Routes,
+    services: impl IntoIterator<Item = Box<str>>,
     descriptors: &[u8],
     may_reflect: impl Fn(&Extensions) -> bool + Clone + Send + Sync + 'static,
 ) -> Result<(Routes, Health), BadReflection> {
@@ -106,5 +124,6 @@ pub fn with_health_and_reflection(
         .add_service(health)
         .add_service(InterceptedService::new(reflection().build_v1()?, gate.clone()))
         .add_service(InterceptedService::new(reflection().build_v1alpha()?, gate));
-    Ok((routes, Health(reporter)))
+    let services = std::iter::once("".into()).chain(services).collect();
+    Ok((routes, Health { reporter, services }))
 }

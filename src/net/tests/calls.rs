@@ -91,10 +91,20 @@ async fn a_browser_is_understood() {
 async fn health_and_reflection_answer() {
     let world = World::start();
     let mut gate = world.gate().await;
-    let mut health = request(vec![0; 5]);
-    *health.uri_mut() = "https://localhost/grpc.health.v1.Health/Check".parse().expect("a URI");
-    let answer = gate.send(health).await.expect("an answer");
-    assert_eq!((answer.status(), &answer.body[5..]), (Some(0), &[8, 1][..]), "SERVING");
+    world.health.serving().await;
+    for status in [1, 2] {
+        for service in ["", "onecard.transaction.v1.TransactionService"] {
+            // HealthCheckRequest { service }
+            let length = u8::try_from(service.len()).expect("a short name");
+            let mut message = vec![0, 0, 0, 0, length + 2, 0x0a, length];
+            message.extend(service.as_bytes());
+            let mut health = request(message);
+            *health.uri_mut() = "https://localhost/grpc.health.v1.Health/Check".parse().expect("a URI");
+            let answer = gate.send(health).await.expect("an answer");
+            assert_eq!((answer.status(), &answer.body[5..]), (Some(0), &[8, status][..]), "{service:?}");
+        }
+        world.health.not_serving().await;
+    }
     for version in ["v1", "v1alpha"] {
         // ServerReflectionRequest { list_services: "" }
         let mut list = request(vec![0, 0, 0, 0, 2, 0x3a, 0]);

@@ -61,6 +61,7 @@ pub(super) struct World {
     pub(super) address: SocketAddr,
     pub(super) drain: CancellationToken,
     pub(super) desk: Desk,
+    pub(super) health: net::Health,
     serving: JoinHandle<Drained>,
 }
 
@@ -80,13 +81,15 @@ impl World {
         let tls = Arc::new(tls);
         let desk = Desk::default();
         let routes = Routes::new(TransactionServiceServer::new(desk.clone()));
-        let (routes, _) =
-            net::with_health_and_reflection(routes, crate::proto::DESCRIPTORS, |_| true).expect("reflection");
+        let services = ["onecard.transaction.v1.TransactionService".into()];
+        let (routes, health) =
+            net::with_health_and_reflection(routes, services, crate::proto::DESCRIPTORS, |_| true)
+                .expect("reflection");
         let methods = Arc::new(Methods::from_descriptors(crate::proto::DESCRIPTORS).expect("descriptors"));
         let server = Server::bind(options, tls.clone()).expect("a free port");
         let (handle, address, drain) = (server.handle(), server.local_addr(), CancellationToken::new());
         let serving = tokio::spawn(server.serve(net::edge(routes, methods), drain.clone()));
-        World { authority, tls, handle, address, drain, desk, serving }
+        World { authority, tls, handle, address, drain, desk, health, serving }
     }
 
     pub(super) async fn tcp(&self) -> TcpStream {
