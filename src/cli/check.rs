@@ -1,4 +1,5 @@
-//! `onecard check`: reads a configuration whole, opens nothing.
+//! `onecard check`: reads a configuration whole, opens neither keys
+//! nor journal.
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub struct CheckArgs {
 /// Everything that is wrong.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let loaded = load::load(&args.config)?;
+    load::check_material(&loaded.file)?;
     for notice in &loaded.notices {
         println!("注意 / note: {notice}");
     }

@@ -2,8 +2,8 @@
 //! anything is opened or swapped.
 
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -85,6 +85,37 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     }
 }
 
+/// Whether keys and certificates are where the configuration says, so that what is
+/// opened first does not stop at the first of them. A reload does not ask: the
+/// vault is open by then and its file may be put away.
+///
+/// # Errors
+/// Every file that is not there, and what to do about it.
+pub fn check_material(file: &GatewayFile) -> Result<(), WrongConfiguration> {
+    let sections = [&file.tls.terminals, &file.tls.peers];
+    let mut paths = BTreeSet::from([&file.vault.file]);
+    for section in sections {
+        paths.extend([&section.certificate, &section.key, &section.client_roots]);
+        paths.extend(&section.revocation_lists);
+    }
+    let problems: Vec<String> = paths
+        .into_iter()
+        .filter(|path| !path.exists())
+        .map(|path| {
+            missing(path, "把本地区的密钥和证书放在此处", "place the region's own keys and certificates here")
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(WrongConfiguration(problems)) }
+}
+
+/// A file that the sandbox makes and production brings along.
+fn missing(path: &Path, zh: &str, en: &str) -> String {
+    format!(
+        "{}: 没有此文件；试用请先运行一次 `onecard sandbox`，正式运行请{zh} / is not there; to try things out run `onecard sandbox` once, in production {en}",
+        path.display()
+    )
+}
+
 /// A listener's TLS files.
 pub fn tls(section: &TlsSection) -> TlsOptions {
     TlsOptions {
@@ -101,7 +132,12 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
 }
 
 fn read_trust(path: &Path) -> Result<TrustList, String> {
-    let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            missing(path, "把成员共同签署的信任列表放在此处", "place the list that the members signed here")
+        }
+        _ => format!("{}: {error}", path.display()),
+    })?;
     TrustList::parse(&bytes).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -63,6 +63,7 @@ struct Ready {
 /// When the configuration is wrong, a key is missing or a port is taken.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let loaded = load::load(&args.config)?;
+    load::check_material(&loaded.file)?;
     logs::install(&loaded.file.log).context("logs cannot be set up")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(args, loaded));

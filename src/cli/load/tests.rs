@@ -131,3 +131,31 @@ fn without_its_first_file_there_is_nothing_to_check() {
     let WrongConfiguration(problems) = load(folder.path()).expect_err("there is nothing");
     assert!(problems.len() == 1 && problems[0].contains("gateway.toml"), "{problems:?}");
 }
+
+#[test]
+fn what_the_sandbox_would_make_is_named_with_what_to_do() {
+    let folder = configuration();
+    let loaded = load(&folder.path().join("config/beijing")).expect("a right configuration");
+    let told = check_material(&loaded.file).expect_err("no keys yet").to_string();
+    for words in
+        ["vault.sealed", "beijing.key", "ca.pem", "revoked.crl", "先运行一次", "run `onecard sandbox` once"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    fs::remove_file(folder.path().join(".onecard/trust.toml")).expect("was there");
+    let told = load(&folder.path().join("config/beijing")).expect_err("no trust list").to_string();
+    for words in ["trust.toml", "先运行一次", "签署", "run `onecard sandbox` once", "signed"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let section = &loaded.file.tls;
+    for path in [&section.terminals, &section.peers].into_iter().flat_map(|section| {
+        [&section.certificate, &section.key, &section.client_roots]
+            .into_iter()
+            .chain(&section.revocation_lists)
+    }) {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, "").expect("written");
+    }
+    let told = check_material(&loaded.file).expect_err("no vault yet").to_string();
+    assert!(told.contains("vault.sealed") && !told.contains("beijing.key"), "{told}");
+}
