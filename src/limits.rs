@@ -75,6 +75,10 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(2);
 /// can still be committed: a sync on a busy disk takes 4 ms, a stalled one more.
 pub const COMMIT_RESERVE: Duration = Duration::from_millis(100);
 
+/// How long a library's system is waited for when a reader's session ends: ours ends
+/// without its answer.
+pub const GOODBYE_MAX: Duration = Duration::from_millis(1_000);
+
 /// How long a drain waits for calls under way.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 

@@ -45,6 +45,9 @@ impl Gateway {
         let ask = self.ask(call, &header);
         let code =
             act.library.clone().or_else(|| call.caller.participant.library.clone()).unwrap_or_default();
+        if act.act == LibraryAct::EndSession {
+            return self.end_session(call, &ask, &header, act, &code).await;
+        }
         let (who, patron, minimum) = self.library_holder(&ask, &header, &act, &code)?;
         let order = LibraryOrder {
             transaction: ask.transaction,
@@ -59,7 +62,7 @@ impl Gateway {
         };
         let port = self.library_port(&code)?;
         if act.act.is_read() {
-            return self.library_read(call, &ask, &header, who, order, port).await;
+            return self.library_read(call, &ask, who, order, port).await;
         }
         let holding = match (act.act.needs_holder(), header.session) {
             (true, Some(token)) => Some(self.holding(token, minimum)?),
@@ -131,7 +134,6 @@ impl Gateway {
         &self,
         call: &Call,
         ask: &Ask,
-        header: &Header,
         who: Who,
         order: LibraryOrder,
         port: Arc<dyn LibraryPort>,
@@ -141,22 +143,7 @@ impl Gateway {
             Err(PortError::Declined(declined)) => Err(declined),
             Err(PortError::NotSent(_) | PortError::Unknown(_)) => return Err(backend_unavailable()),
         };
-        let ended = (order.act == LibraryAct::EndSession).then_some(header.session).flatten();
-        let mut touches = Vec::new();
-        if let Some(token) = ended {
-            touches.push(AggregateKey::of::<HolderSession>(token.as_bytes()));
-        }
-        self.commit(ask, touches, move |view, _| {
-            let mut decision = library::read(&who, &order, answer.as_ref());
-            if let Some(token) = ended
-                && let Some(mut session) = view.get::<HolderSession>(token.as_bytes())?
-            {
-                session.ended = true;
-                decision.writes.push(crate::model::Write::put(token.as_bytes(), &session));
-            }
-            Ok(decision)
-        })
-        .await
+        self.commit(ask, Vec::new(), move |_, _| Ok(library::read(&who, &order, answer.as_ref()))).await
     }
 
     async fn library_change(
@@ -291,7 +278,7 @@ impl Holding {
 }
 
 /// What is left of the caller's deadline, with a little kept for the commit.
-fn within(call: &Call) -> Duration {
+pub(super) fn within(call: &Call) -> Duration {
     let left = call.deadline.saturating_duration_since(tokio::time::Instant::now().into_std());
     left.saturating_sub(limits::COMMIT_RESERVE)
 }

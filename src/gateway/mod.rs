@@ -13,6 +13,7 @@ mod authentication;
 mod call;
 mod cards;
 mod deny;
+mod goodbye;
 mod home;
 mod import;
 mod inquiry;

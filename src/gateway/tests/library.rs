@@ -220,3 +220,42 @@ fn a_store_that_has_stopped_says_when_to_come_back() {
     let busy: Refusal = StoreError::Busy.into();
     assert!(busy.kind == RefusalKind::Exhausted && busy.retry_after.is_some());
 }
+
+#[tokio::test]
+async fn a_session_ends_whatever_the_library_says() {
+    let declined = Declined { reason: Reason::LibraryDeclined, screen_message: "bye".into() };
+    let answers_of = [
+        Ok(LibraryAnswer::default()),
+        Err(unknown()),
+        Err(NotSent { why: "no line".into() }.into()),
+        Err(declined.into()),
+    ];
+    for answer in answers_of {
+        let (bj, _tj) = regions();
+        let (_, session) = session(&bj).await;
+        answers(&bj, answer);
+        let other = at(&bj, "lib:kiosk", 1, Some(session), LibraryAct::EndSession).await;
+        assert_refused(other, RefusalKind::Forbidden, Reason::SessionUnknown);
+        let ended = act(&bj, 2, session, LibraryAct::EndSession).await.expect("an answer");
+        assert_ended(&ended, Status::Completed, "");
+        let next = act(&bj, 3, session, LibraryAct::Checkout).await;
+        assert_refused(next, RefusalKind::Forbidden, Reason::SessionUsed);
+        // Ending it again tells the library nothing: it has no further answer.
+        let again = act(&bj, 4, session, LibraryAct::EndSession).await.expect("an answer");
+        assert_ended(&again, Status::Completed, "");
+        let within = bj.library.called.lock().expect("no panic")[0].1;
+        assert!(within <= limits::GOODBYE_MAX, "{within:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_session_of_a_lost_card_can_be_ended() {
+    let (bj, _tj) = regions();
+    let (person, session) = session(&bj).await;
+    bj.lose(1, person.card).await.expect("reported");
+    answers(&bj, Ok(LibraryAnswer::default()));
+    let ended = act(&bj, 2, session, LibraryAct::EndSession).await.expect("an answer");
+    assert_ended(&ended, Status::Completed, "");
+    let next = act(&bj, 3, session, LibraryAct::Checkout).await;
+    assert_refused(next, RefusalKind::Forbidden, Reason::SessionUsed);
+}

@@ -23,5 +23,5 @@ pub use authenticate::{
 pub use deny::{DenyFact, apply_denial, deny_head_id, not_denied};
 pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
-pub use session::{NewSession, SessionAsk, end_session, live_session, still_live};
+pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};
 pub use standing::{Who, standing_of};

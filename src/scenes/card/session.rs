@@ -58,20 +58,35 @@ pub fn live_session(
     ask: SessionAsk<'_>,
     now: Millis,
 ) -> Result<(Who, Assurance), Reason> {
+    let (who, assurance) = session_of(session, ask.participant, ask.terminal)?;
     let session = session.ok_or(Reason::SessionUnknown)?;
-    if session.participant != ask.participant.as_str() || session.terminal != ask.terminal.as_str() {
-        return Err(Reason::SessionUnknown);
-    }
     if session.ended {
         return Err(Reason::SessionUsed);
     }
     if session.expires_at_ms <= now {
         return Err(Reason::SessionExpired);
     }
-    let assurance = Assurance::from_number(session.assurance).ok_or(Reason::SessionUnknown)?;
     if assurance < ask.minimum {
         return Err(Reason::AssuranceTooLow);
     }
+    Ok((who, assurance))
+}
+
+/// For whom a session of this terminal was made, live or over. A session of
+/// another terminal is as unknown as one that never was.
+///
+/// # Errors
+/// `SessionUnknown`.
+pub fn session_of(
+    session: Option<&HolderSession>,
+    participant: &ParticipantId,
+    terminal: &TerminalId,
+) -> Result<(Who, Assurance), Reason> {
+    let session = session.ok_or(Reason::SessionUnknown)?;
+    if session.participant != participant.as_str() || session.terminal != terminal.as_str() {
+        return Err(Reason::SessionUnknown);
+    }
+    let assurance = Assurance::from_number(session.assurance).ok_or(Reason::SessionUnknown)?;
     let card: [u8; 16] = session.card.as_slice().try_into().map_err(|_| Reason::SessionUnknown)?;
     let who = Who {
         card: CardIdentifier::from_bytes(card).map_err(|_| Reason::SessionUnknown)?,
