@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::sandbox::town::{Launcher, Prepared, RunningTown, TownPlan, table};
+use crate::sandbox::town::{FolderLock, Launcher, Prepared, RunningTown, TownPlan, table};
 
 /// How often the town looks whether its gateways are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -47,13 +47,14 @@ async fn sandbox(args: &SandboxArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let plan = if args.free_ports { TownPlan::free(args.seed)? } else { TownPlan::standard(args.seed) };
+    // Before the ports: a town that runs here has them, and that is the reason to tell.
+    let lock = FolderLock::take(&args.data)?;
     plan.check_ports()?;
     let launcher = Launcher::current().context("where this program is")?;
     let program = launcher.program.clone();
 
     println!("准备密钥、证书和样卡 preparing keys, certificates, cards in {}", args.data.display());
-    let data = args.data.clone();
-    let prepared = tokio::task::spawn_blocking(move || Prepared::make(&data, &plan)).await??;
+    let prepared = tokio::task::spawn_blocking(move || Prepared::make_in(lock, &plan)).await??;
     if prepared.seed != args.seed {
         println!("目录内的样卡来自种子 {0} the people of this folder follow from seed {0}", prepared.seed);
     }

@@ -9,12 +9,14 @@
 //! story of a day (`tour`).
 
 mod launch;
+mod lock;
 mod plan;
 mod prepare;
 mod run;
 pub mod table;
 
 pub use launch::{LaunchError, Launcher};
+pub use lock::{FolderLock, FolderLockError};
 pub use plan::{PortTaken, RegionPlan, TownPlan};
 pub use prepare::{PrepareError, Prepared};
 pub use run::RunningTown;

@@ -5,6 +5,7 @@
 //!
 //! | path | what |
 //! | --- | --- |
+//! | `LOCK` | held while a town is made or runs here |
 //! | `vault.passphrase` | opens the vaults; handed to the gateways in their environment |
 //! | `seed` | what the people follow from; the first start decides |
 //! | `<region>/vault.sealed` | the region's keys |
@@ -24,7 +25,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
-use super::{RegionPlan, TownPlan};
+use super::{FolderLock, FolderLockError, RegionPlan, TownPlan};
 use crate::{
     config::assets,
     crypto::{BadKey, KeyName, KeyVault, Sm2PublicKey, SoftVault, VaultError, VaultFileError},
@@ -58,11 +59,15 @@ pub struct Prepared {
     pub town: Town,
     /// Everybody, by region.
     pub holders: Vec<SampleHolder>,
+    /// Nobody else makes or runs a town here as long as this is held.
+    _lock: FolderLock,
 }
 
 /// The data folder cannot be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
+    #[error(transparent)]
+    Folder(#[from] FolderLockError),
     #[error("`{path}` cannot be used: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error(
@@ -89,6 +94,13 @@ pub enum PrepareError {
     Seed { path: PathBuf },
 }
 
+/// The first lines of what follows from the ports.
+const WRITTEN_HEAD: &str = "\
+# 沙箱每次启动都会重写本文件及本目录，改动不会保留；要保留请复制目录后用 `onecard serve` 运行。
+# The sandbox rewrites this file, and its folder, at every start: edits are not kept. To
+# keep some, copy the folder and run `onecard serve` with the copy.
+";
+
 /// What the town needs of `participants.toml`.
 #[derive(Deserialize)]
 struct Participants {
@@ -107,10 +119,18 @@ impl Prepared {
     /// Makes what is missing in `data` and writes what follows from the plan.
     ///
     /// # Errors
-    /// When the folder cannot be written, or holds a journal without its keys.
+    /// When a town runs in the folder, when the folder cannot be written, or holds
+    /// a journal without its keys.
     pub fn make(data: &Path, plan: &TownPlan) -> Result<Self, PrepareError> {
-        fs::create_dir_all(data).map_err(io_at(data))?;
-        let data = data.canonicalize().map_err(io_at(data))?;
+        Self::make_in(FolderLock::take(data)?, plan)
+    }
+
+    /// As [`Prepared::make`], in a folder that is already ours.
+    ///
+    /// # Errors
+    /// As [`Prepared::make`].
+    pub fn make_in(lock: FolderLock, plan: &TownPlan) -> Result<Self, PrepareError> {
+        let data = lock.folder().to_owned();
         let seed = seed(&data, plan.seed)?;
         let passphrase = passphrase(&data)?;
         let vaults = vaults(&data, plan, &passphrase)?;
@@ -121,7 +141,7 @@ impl Prepared {
         let holders = cards(&data, plan, seed, &vaults)?;
         let town = town(plan, &vaults, terminals)?;
         town.save(&data)?;
-        Ok(Prepared { data, plan: plan.clone(), seed, passphrase, town, holders })
+        Ok(Prepared { data, plan: plan.clone(), seed, passphrase, town, holders, _lock: lock })
     }
 
     /// The folder a region's gateway is configured by.
@@ -323,7 +343,7 @@ fn configuration(data: &Path, plan: &TownPlan) -> Result<(), PrepareError> {
                     path: path.to_string(),
                     detail: error.to_string(),
                 })?;
-                let text = format!("# Written by `onecard sandbox` at every start.\n{text}");
+                let text = format!("{WRITTEN_HEAD}{text}");
                 write(&target, text.as_bytes(), 0o644)?;
             }
             None => write(&target, &assets::read(&path).unwrap_or_default(), 0o644)?,
@@ -454,21 +474,33 @@ mod tests {
         let vault = fs::read(first.data.join("hebei/vault.sealed")).expect("keys");
         let trust = read(first.data.join("trust.toml"));
 
+        // While the first runs, a second touches nothing.
+        let config = first.config_of(&plan.regions[0]).join("gateway.toml");
+        let written = read(config.clone());
+        assert!(written.starts_with("# 沙箱") && written.contains("rewrites this file"), "{written}");
+        let refused = Prepared::make(folder.path(), &TownPlan::free(7).expect("ports")).expect_err("runs");
+        assert!(matches!(refused, PrepareError::Folder(FolderLockError::Running { .. })), "{refused}");
+        assert_eq!(read(config), written);
+        assert_eq!(read(first.data.join("trust.toml")), trust);
+        let key = |prepared: &Prepared| prepared.town.regions[2].journal_key.clone();
+        let (first_key, holders, data) = (key(&first), first.holders.clone(), first.data.clone());
+        drop(first);
+
         // Other ports and another seed: the people stay, the ports do not.
         let other = TownPlan { seed: 8, ..TownPlan::free(8).expect("ports") };
         let second = Prepared::make(folder.path(), &other).expect("made again");
-        assert_eq!((second.seed, &second.holders), (7, &first.holders));
+        assert_eq!((second.seed, &second.holders), (7, &holders));
         assert_eq!(cards.next_counter("tj-001").expect("a counter"), 2);
-        assert_eq!(fs::read(first.data.join("hebei/vault.sealed")).expect("keys"), vault);
-        let key = |prepared: &Prepared| prepared.town.regions[2].journal_key.clone();
-        assert_eq!(key(&first), key(&second));
-        let list = TrustList::parse(read(first.data.join("trust.toml")).as_bytes()).expect("a list");
+        assert_eq!(fs::read(data.join("hebei/vault.sealed")).expect("keys"), vault);
+        assert_eq!(first_key, key(&second));
+        let list = TrustList::parse(read(data.join("trust.toml")).as_bytes()).expect("a list");
         assert_eq!(list.version(), TrustList::parse(trust.as_bytes()).expect("a list").version() + 1);
         let endpoint = format!("https://127.0.0.1:{}", other.regions[0].peers);
         assert_eq!(list.member(110_000).expect("Beijing").endpoint, endpoint);
 
+        drop(second);
         Prepared::make(folder.path(), &other).expect("made once more");
-        let again = TrustList::parse(read(first.data.join("trust.toml")).as_bytes()).expect("a list");
+        let again = TrustList::parse(read(data.join("trust.toml")).as_bytes()).expect("a list");
         assert_eq!(again, list, "what says the same keeps its version");
     }
 
