@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use fixed::{Fixed, OtherProvince};
+
 use super::options::{GatewayFile, LibrariesFile, TlsSection};
 use crate::{
     adapters::sip2::Sip2Options,
@@ -241,5 +243,6 @@ fn list<T, E: std::fmt::Display>(
     built.map_err(|found| problems.extend(found.iter().map(|problem| format!("{what}: {problem}")))).ok()
 }
 
+mod fixed;
 #[cfg(test)]
 mod tests;

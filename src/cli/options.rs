@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     adapters::sip2::Sip2Options, gateway::OperatorLine, scenes::library, telemetry::logs::LogOptions,
@@ -32,7 +32,7 @@ pub struct GatewayFile {
 }
 
 /// Which region this is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegionOptions {
     /// 110000 style.
@@ -44,7 +44,7 @@ pub struct RegionOptions {
 }
 
 /// Where it listens.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenOptions {
     pub terminals: SocketAddr,
@@ -53,7 +53,7 @@ pub struct ListenOptions {
 }
 
 /// The two TLS listeners' material.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsPair {
     pub terminals: TlsSection,
@@ -61,7 +61,7 @@ pub struct TlsPair {
 }
 
 /// One listener's files, relative to `data_root`, PEM.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
     pub certificate: PathBuf,
@@ -72,7 +72,7 @@ pub struct TlsSection {
 }
 
 /// The sealed key file and where its passphrase comes from.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaultOptions {
     pub file: PathBuf,
@@ -83,7 +83,7 @@ pub struct VaultOptions {
 }
 
 /// The embedded store.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSection {
     /// Relative to `data_root`; the journal is in its folder `journal`.

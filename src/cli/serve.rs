@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     edge,
-    load::{self, Loaded},
+    load::{self, Fixed, Loaded},
     open::{self, Opened},
     options::GatewayFile,
     watch,
@@ -79,6 +79,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stop = CancellationToken::new();
     let file = loaded.file.clone();
+    let fixed = Fixed::of(&loaded)?;
     for notice in &loaded.notices {
         tracing::warn!(notice, "known and not verified");
     }
@@ -117,8 +118,13 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let peers = tokio::spawn(peers.serve(edge::peers(&gateway, &envelopes)?, drain.clone()));
     ready.listening.store(true, Ordering::Release);
 
-    let reloads =
-        watch::Reloads { folder: args.config, gateway: Arc::clone(&gateway), terminals_tls, peers_tls };
+    let reloads = watch::Reloads {
+        folder: args.config,
+        fixed,
+        gateway: Arc::clone(&gateway),
+        terminals_tls,
+        peers_tls,
+    };
     watch::until_told(args.stop_with_stdin, &reloads).await?;
 
     // Last in, first out: no new calls, those under way finish, then the tasks,

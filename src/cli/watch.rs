@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::load;
+use super::load::{self, Fixed, Loaded};
 use crate::{gateway::Gateway, net::TlsState, telemetry::metrics};
 
 /// How often the gauges of slow things are set.
@@ -55,6 +55,8 @@ fn set_gauges(gateway: &Gateway) {
 /// What a reload changes.
 pub struct Reloads {
     pub folder: PathBuf,
+    /// What this process was started with; stays so however often is reloaded.
+    pub fixed: Fixed,
     pub gateway: Arc<Gateway>,
     pub terminals_tls: Arc<TlsState>,
     pub peers_tls: Arc<TlsState>,
@@ -62,14 +64,15 @@ pub struct Reloads {
 
 impl Reloads {
     /// Reads everything again. What is wrong is not taken, and what was in force
-    /// stays: configuration and certificates each as a whole.
+    /// stays: configuration and certificates each as a whole. What only a restart
+    /// can change is named.
     fn reload(&self) {
-        match load::load(&self.folder) {
+        match self.reloaded() {
             Ok(loaded) => {
                 self.gateway.replace_live(loaded.live);
                 tracing::info!("the configuration was reloaded");
             }
-            Err(wrong) => tracing::error!(%wrong, "the configuration was not reloaded"),
+            Err(wrong) => tracing::error!(wrong = format!("{wrong:#}"), "the configuration was not reloaded"),
         }
         for (which, tls) in [("terminals", &self.terminals_tls), ("peers", &self.peers_tls)] {
             match tls.reload() {
@@ -77,6 +80,14 @@ impl Reloads {
                 Err(error) => tracing::error!(which, %error, "certificates were not reloaded"),
             }
         }
+    }
+
+    fn reloaded(&self) -> anyhow::Result<Loaded> {
+        let loaded = load::load(&self.folder)?;
+        for change in self.fixed.needs_restart(&Fixed::of(&loaded)?)? {
+            tracing::warn!(%change, "needs a restart / 需重启");
+        }
+        Ok(loaded)
     }
 }
 

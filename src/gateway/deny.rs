@@ -168,7 +168,12 @@ impl Gateway {
         Ok(self.deny.version(delta.province))
     }
 
-    async fn commit_denial(&self, province: u32, version: u64, fact: Option<DenyFact>) -> Result<(), Refusal> {
+    async fn commit_denial(
+        &self,
+        province: u32,
+        version: u64,
+        fact: Option<DenyFact>,
+    ) -> Result<(), Refusal> {
         let now = self.now_ms();
         if fact.is_none() && version == self.deny.version(province) {
             // Nothing new, but the peer is alive: its list is as fresh as now.

@@ -159,3 +159,44 @@ fn what_the_sandbox_would_make_is_named_with_what_to_do() {
     let told = check_material(&loaded.file).expect_err("no vault yet").to_string();
     assert!(told.contains("vault.sealed") && !told.contains("beijing.key"), "{told}");
 }
+
+/// What a change to Beijing's files asks a restart for.
+#[track_caller]
+fn needs_restart(file: &str, from: &str, to: &str) -> Vec<String> {
+    let folder = configuration();
+    let beijing = folder.path().join("config/beijing");
+    let fixed = || Fixed::of(&load(&beijing).expect("a good configuration")).expect("written");
+    let started = fixed();
+    assert_eq!(started.needs_restart(&fixed()), Ok(Vec::new()), "nothing was changed");
+    alter(&folder, file, from, to);
+    let changes = started.needs_restart(&fixed()).expect("the same region");
+    changes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_only_a_restart_changes_is_named() {
+    let check = |file: &str, from: &str, to: &str, named: &str| {
+        let changes = needs_restart(file, from, to);
+        assert!(changes.len() == 1 && changes[0].starts_with(named), "{named}: {changes:?}");
+    };
+    check("gateway.toml", "127.0.0.1:7112", "127.0.0.1:7199", "listen.peers: ");
+    check("gateway.toml", "beijing/vault.sealed", "beijing/other.sealed", "vault.file: ");
+    check("libraries.toml", "127.0.0.1:7161", "127.0.0.1:7169", "libraries.bj-capital.address: ");
+    check("../../.onecard/trust.toml", "127.0.0.1:7112", "127.0.0.1:7199", "trust.110000.endpoint: ");
+}
+
+#[test]
+fn what_a_reload_takes_asks_for_no_restart() {
+    assert_eq!(needs_restart("libraries.toml", "首都图书馆", "首图"), Vec::<String>::new());
+}
+
+#[test]
+fn a_running_gateway_does_not_become_another_region() {
+    let folder = configuration();
+    let fixed = |region: &str| {
+        Fixed::of(&load(&folder.path().join("config").join(region)).expect("a good configuration"))
+            .expect("written")
+    };
+    let refused = fixed("beijing").needs_restart(&fixed("hebei")).expect_err("another region");
+    assert!(refused.to_string().contains("110000 → 130000"), "{refused}");
+}

@@ -452,7 +452,8 @@ pub fn regions() -> (Region, Region) {
     };
     let (bj, tj) = (open(BEIJING, bj), open(TIANJIN, tj));
     assert!(
-        bj.line.to.set(Arc::downgrade(&tj.gateway)).is_ok() && tj.line.to.set(Arc::downgrade(&bj.gateway)).is_ok()
+        bj.line.to.set(Arc::downgrade(&tj.gateway)).is_ok()
+            && tj.line.to.set(Arc::downgrade(&bj.gateway)).is_ok()
     );
     (bj, tj)
 }

@@ -90,7 +90,8 @@ fn a_unit_that_fails_fails_alone() {
     let panics = unit_with(1, first(1), vec![], |view, _| {
         view.get::<record::CardFile>(b"not named").map(|_| Decision::new(Outcome::Approved))
     });
-    let corrupt = unit_with(2, first(2), vec![], |_, _| Err(CorruptAggregate { kind: AggregateKind::CodeUse }));
+    let corrupt =
+        unit_with(2, first(2), vec![], |_, _| Err(CorruptAggregate { kind: AggregateKind::CodeUse }));
     let money = unit_with(3, first(3), vec![], |_, _| {
         let mut decision = Decision::new(Outcome::Approved);
         decision.postings = vec![Posting { account: "a".to_owned(), amount: Fen::new(1) }];
