@@ -1,12 +1,14 @@
 //! Refusals after authentication: journalled, rate-limited a terminal and summed,
-//! so that garbage cannot fill a disk.
+//! so that garbage cannot fill a disk. An entry that follows on summed refusals says
+//! how many there were: its open detail is a `google.protobuf.UInt64Value`. A sum
+//! that no later refusal follows is in the metrics alone.
 
 use std::{collections::HashMap, sync::Mutex};
 
 use super::{Call, Gateway, Refusal};
 use crate::{
     limits,
-    model::{CorruptAggregate, Decision, Millis, Outcome, Reason, RequestId, Scene, TransactionId},
+    model::{CorruptAggregate, Decision, Detail, Millis, Outcome, Reason, RequestId, Scene, TransactionId},
     store::{Committed, UnitMeta},
 };
 
@@ -56,6 +58,15 @@ impl Audit {
     }
 }
 
+/// What the journal says of a refusal, and of those before it that it does not name.
+fn refused(reason: Reason, summed_before: u64) -> Decision {
+    let mut decision = Decision::new(Outcome::Declined(reason));
+    if summed_before > 0 {
+        decision.detail = Detail::open(&summed_before);
+    }
+    decision
+}
+
 impl Gateway {
     /// Records a refusal of a registered terminal. Does not wait for the disk: a
     /// refused caller is owed no durability.
@@ -75,25 +86,25 @@ impl Gateway {
             trace_id: call.trace_id,
             ..self.own_meta(call.method.scene, call.method.name)
         };
-        self.journal_refusal(meta, refusal.reason);
+        self.journal_refusal(meta, refusal.reason, summed_before);
     }
 
     /// A peer's message that was refused.
     pub fn audit_peer_refusal(&self, peer: &str, reason: Reason) {
         if let Fate::Journal { summed_before } = self.audit.note("peer", peer, self.now_ms()) {
             tracing::warn!(peer, reason = reason.code(), summed_before, "refused a peer's message");
-            self.journal_refusal(self.own_meta(Scene::Federation, "Exchange"), reason);
+            self.journal_refusal(self.own_meta(Scene::Federation, "Exchange"), reason, summed_before);
         }
     }
 
-    fn journal_refusal(&self, meta: UnitMeta, reason: Reason) {
+    fn journal_refusal(&self, meta: UnitMeta, reason: Reason, summed_before: u64) {
         let unit = crate::store::Unit {
             meta,
             transaction: self.new_transaction(),
             step: crate::store::Step::Note,
             touches: Vec::new(),
             decide: Box::new(move |_, _| -> Result<Decision, CorruptAggregate> {
-                Ok(Decision::new(Outcome::Declined(reason)))
+                Ok(refused(reason, summed_before))
             }),
         };
         let store = std::sync::Arc::clone(&self.store);
@@ -145,5 +156,13 @@ mod tests {
         }
         assert_eq!(audit.note("p", "other", 59_999), Fate::Journal { summed_before: 0 });
         assert_eq!(audit.note("p", "t", 60_000), Fate::Journal { summed_before: 1_000 });
+    }
+
+    #[test]
+    fn the_journal_says_how_many_it_does_not_name() {
+        let detail = refused(Reason::MacWrong, 1_000).detail;
+        assert!(!detail.personal);
+        assert_eq!(<u64 as prost::Message>::decode(detail.bytes), Ok(1_000));
+        assert_eq!(refused(Reason::MacWrong, 0).detail, Detail::default());
     }
 }
