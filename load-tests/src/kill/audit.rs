@@ -68,9 +68,11 @@ impl Audit {
         for asked in asked {
             audit.add(asked.await?);
         }
-        let mut cards: Vec<Exits> = (0..askers).map(|_| Exits::new()).collect();
+        // One at a time on each connection: a card's journeys are read from as many
+        // batches as it has taps.
+        let mut cards: Vec<Exits> = terminals.iter().map(|_| Exits::new()).collect();
         for (at, (card, exits)) in exits(&written.taps).into_iter().enumerate() {
-            cards[at % askers].insert(card, exits);
+            cards[at % terminals.len()].insert(card, exits);
         }
         let asked: Vec<_> = cards
             .into_iter()

@@ -22,6 +22,7 @@ use anyhow::Context as _;
 use clap::Args;
 use onecard::{
     client::{RetryPolicy, Terminal, TerminalOptions},
+    limits,
     sandbox::people::HOMES,
     store::VerifyReport,
 };
@@ -101,6 +102,16 @@ const LAST_STRETCH: Duration = Duration::from_millis(500);
 /// Writers that get no answer for this long after a start are not under load.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// How long somebody waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Sends once only: the writers repeat by themselves and count it.
+    OfAGate,
+    /// As long as the gateway works on a call: a card's whole history is no call
+    /// that somebody waits for at a gate.
+    OfAnAuditor,
+}
+
 impl Kill {
     /// Runs it and prints the verdict.
     ///
@@ -124,7 +135,7 @@ impl Kill {
 
         let started = Instant::now();
         let gateway = beijing.start_ready().await?;
-        let terminals = self.connect(&beijing).await?;
+        let terminals = self.connect(&beijing, Patience::OfAGate).await?;
         let writers: Vec<_> = (0..usize::from(self.writers))
             .map(|at| {
                 let writer = Writer::new(terminals[at % terminals.len()].clone(), Arc::clone(&crowd));
@@ -140,8 +151,10 @@ impl Kill {
         let gateway = killed.with_context(|| format!("seed {seed}; {}", written.wrong.join("; ")))?;
 
         println!("{} taps acknowledged; asking for every one of them …", written.taps.len());
-        let audit = Audit::of(&written, &terminals, beijing.journal_key()?).await?;
         drop(terminals);
+        let auditors = self.connect(&beijing, Patience::OfAnAuditor).await?;
+        let audit = Audit::of(&written, &auditors, beijing.journal_key()?).await?;
+        drop(auditors);
         gateway.stop()?;
         let journal = audit::journal(&beijing.journal(), beijing.journal_key()?);
         let verdict = self.verdict(&written, &audit, journal, started.elapsed());
@@ -151,9 +164,7 @@ impl Kill {
         Ok(verdict)
     }
 
-    /// Terminals that send once only: the writers repeat by themselves and count
-    /// it.
-    async fn connect(&self, beijing: &Beijing) -> anyhow::Result<Vec<Terminal>> {
+    async fn connect(&self, beijing: &Beijing, patience: Patience) -> anyhow::Result<Vec<Terminal>> {
         let read = |name: &str| {
             let path = beijing.pki().join(name);
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -165,7 +176,10 @@ impl Kill {
             read(&format!("terminals/{GATE}.pem"))?,
             read(&format!("terminals/{GATE}.key"))?,
         );
-        options.retry = RetryPolicy::never();
+        match patience {
+            Patience::OfAGate => options.retry = RetryPolicy::never(),
+            Patience::OfAnAuditor => options.deadline = limits::DEADLINE_MAX,
+        }
         let mut terminals = Vec::new();
         for _ in 0..self.connections {
             terminals.push(Terminal::connect(&options).await?);

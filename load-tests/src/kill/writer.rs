@@ -27,7 +27,7 @@ const TAPS_PER_CARD: u32 = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two tries of one request.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Where a card was issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
