@@ -9,7 +9,7 @@ use crate::{
         SocialSecurityNumber,
     },
     model::{
-        AggregateKey, HolderId, Scene, Status,
+        AggregateKey, HolderId, Reason, Scene, Status,
         record::{CardFile, DenyFile, DenyListHead, DocumentFile, HolderFile},
     },
     scenes::card::{self, NewCard},
@@ -55,6 +55,19 @@ pub struct ImportReport {
     pub wrong: BTreeMap<usize, Vec<Violation>>,
 }
 
+/// What became of a card whose line is right.
+enum Imported {
+    Taken,
+    Known,
+    /// Its document names another holder already.
+    DocumentTaken,
+}
+
+fn document_taken() -> Violation {
+    let reason = Reason::DocumentTaken;
+    Violation::new("social_security_number", reason.zh(), reason.en())
+}
+
 /// What is wrong with the form of a line. A parser's own words may quote a value
 /// of the line, which is about a person; names of fields are not.
 fn without_values(error: &serde_json::Error) -> String {
@@ -87,17 +100,19 @@ impl Gateway {
                 Err(violations) => {
                     report.wrong.insert(at + 1, violations);
                 }
-                Ok(new) => {
-                    let counter =
-                        if self.import_card(new).await? { &mut report.taken } else { &mut report.known };
-                    *counter += 1;
-                }
+                Ok(new) => match self.import_card(new).await? {
+                    Imported::Taken => report.taken += 1,
+                    Imported::Known => report.known += 1,
+                    Imported::DocumentTaken => {
+                        report.wrong.insert(at + 1, vec![document_taken()]);
+                    }
+                },
             }
         }
         Ok(report)
     }
 
-    async fn import_card(&self, new: NewCard) -> Result<bool, Refusal> {
+    async fn import_card(&self, new: NewCard) -> Result<Imported, Refusal> {
         let touches = vec![
             AggregateKey::of::<CardFile>(new.card.as_bytes()),
             AggregateKey::of::<HolderFile>(new.holder.as_bytes()),
@@ -111,7 +126,13 @@ impl Gateway {
             })
             .await?;
         self.spread_denial(&committed);
-        Ok(committed.entry.status == Status::Completed.number())
+        Ok(if committed.entry.status == Status::Completed.number() {
+            Imported::Taken
+        } else if committed.entry.reason == Reason::DocumentTaken.code() {
+            Imported::DocumentTaken
+        } else {
+            Imported::Known
+        })
     }
 
     fn new_card(&self, line: &CardLine) -> Result<Result<NewCard, Vec<Violation>>, Refusal> {

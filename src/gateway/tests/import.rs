@@ -81,3 +81,23 @@ async fn small_letters_in_a_register_are_the_same_card() {
         bj.gateway.peek(holder.as_bytes()).expect("readable").expect("there");
     assert_eq!(file.card_number, "A00000001");
 }
+
+#[tokio::test]
+async fn a_second_holder_under_the_same_number_is_reported_and_changes_nothing() {
+    let (bj, _tj) = regions();
+    let first = bj.import(1).await;
+    let mut second = Person::of(BEIJING, 2);
+    second.line.social_security_number = first.line.social_security_number.clone();
+    assert_eq!(fields(&bj, &second.line()).await, ["social_security_number"]);
+    let card: Option<crate::model::record::CardFile> =
+        bj.gateway.peek(second.card.as_bytes()).expect("readable");
+    assert!(card.is_none(), "nothing of the second holder was taken");
+    let document = bj.gateway.document_hash("01", &first.line.social_security_number).expect("a key");
+    let file: crate::model::record::DocumentFile =
+        bj.gateway.peek(&document).expect("readable").expect("there");
+    assert_eq!(hex::encode(file.holder), first.line.holder);
+    // The same holder's next card comes in under the same document.
+    let mut next = second;
+    next.line.holder = first.line.holder.clone();
+    assert!(fields(&bj, &next.line()).await.is_empty());
+}

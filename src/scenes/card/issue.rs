@@ -31,7 +31,8 @@ pub struct NewCard {
 /// Takes the card in. A card that is there already is left as it is: an import
 /// that is run twice changes nothing, and never revives a lost card. A card that
 /// comes in dead (lost, locked, not activated) goes on the deny list at once: other
-/// regions know it by nothing else.
+/// regions know it by nothing else. A card whose document names another holder is
+/// declined: taken in, that document would open the other's sessions.
 ///
 /// The unit names the card's file, the holder's file, the document's file, the
 /// card's deny file and the region's deny-list head.
@@ -41,6 +42,10 @@ pub struct NewCard {
 pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, CorruptAggregate> {
     if view.get::<CardFile>(new.card.as_bytes())?.is_some() {
         return Ok(Decision::new(Outcome::Declined(Reason::StateUnchanged)));
+    }
+    let document = view.get::<DocumentFile>(&new.document)?;
+    if document.is_some_and(|document| document.holder != new.holder.as_bytes()) {
+        return Ok(Decision::new(Outcome::Declined(Reason::DocumentTaken)));
     }
     let file = CardFile {
         state: new.state.digit(),

@@ -444,6 +444,10 @@ fn new_card(state: CardState) -> NewCard {
 }
 
 fn empty_register() -> View {
+    no_card().missing::<DocumentFile>(&DOCUMENT)
+}
+
+fn no_card() -> View {
     View::default()
         .missing::<CardFile>(who().card.as_bytes())
         .missing::<DenyFile>(who().card.as_bytes())
@@ -459,6 +463,20 @@ fn an_import_run_twice_leaves_a_lost_card_lost() {
     let again = issue(&lost, &new_card(CardState::Normal), NOW).expect("readable");
     assert_eq!(again.outcome, Outcome::Declined(Reason::StateUnchanged));
     assert!(again.writes.is_empty());
+}
+
+#[test]
+fn a_document_opens_one_holders_sessions_only() {
+    #[track_caller]
+    fn check(holder: [u8; 16], outcome: Outcome, writes: usize) {
+        let new = new_card(CardState::Normal);
+        let named = DocumentFile { holder: holder.to_vec() };
+        let decision = issue(&no_card().holding(&DOCUMENT, &named), &new, NOW).expect("readable");
+        assert_eq!((decision.outcome, decision.writes.len()), (outcome, writes));
+    }
+    let own = *new_card(CardState::Normal).holder.as_bytes();
+    check(own, Outcome::Approved, 3);
+    check([0xee; 16], Outcome::Declined(Reason::DocumentTaken), 0);
 }
 
 #[test]
