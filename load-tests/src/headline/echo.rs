@@ -109,7 +109,7 @@ async fn ours(canned: Canned, pki: &Path) -> anyhow::Result<()> {
     announce(server.local_addr())?;
     let methods = net::Methods::from_descriptors(proto::DESCRIPTORS)?;
     let routes = Routes::new(TransitServiceServer::new(canned));
-    let (routes, _) = net::with_health_and_reflection(routes, proto::DESCRIPTORS, |_| true)?;
+    let (routes, _) = net::with_health_and_reflection(routes, Vec::new(), proto::DESCRIPTORS, |_| true)?;
     let drain = CancellationToken::new();
     let serving = tokio::spawn(server.serve(net::grpc_edge(routes, methods), drain.clone()));
     stdin_closes().await;
