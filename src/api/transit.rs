@@ -1,8 +1,9 @@
 //! Transit: `Tap`, `TapStream`, `UploadTaps`, `ListJourneys`.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Instant};
 
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     status::code_of,
 };
 use crate::{
-    gateway::{Call, Gateway, JourneysAsk, Refusal, TapAsk, TapSide, Violation, method},
+    gateway::{Call, Gateway, JourneysAsk, Refusal, RefusalKind, TapAsk, TapSide, Violation, method},
     limits,
     model::{Outcome, Purpose, record},
     proto::transit::v1::{self as wire, transit_service_server::TransitService},
@@ -87,12 +88,16 @@ pub(super) fn stream_answers<S>(
 where
     S: Stream<Item = Result<wire::TapStreamRequest, Status>> + Send,
 {
+    let mut turns = Turns::default();
     messages
         .map(move |message| {
             let (door, carrier) = (door.clone(), carrier.clone());
+            let tap = message.map(|message| message.tap.unwrap_or_default());
+            turns.forget_ended();
+            let tap = tap.map(|tap| (turns.next(&tap), tap));
             async move {
-                let tap = message?.tap.unwrap_or_default();
-                let (request_id, result) = one_tap(&door, &carrier, tap, false).await;
+                let (turn, tap) = tap?;
+                let (request_id, result) = one_tap(&door, &carrier, turn, tap, false).await;
                 let result = match result {
                     Ok(tap) => wire::tap_stream_response::Result::Tap(tap),
                     Err(refusal) => wire::tap_stream_response::Result::Refusal(inline_refusal(&refusal)),
@@ -118,9 +123,12 @@ pub(super) async fn upload_all(
             format!("at most {} taps in one upload, has {}", limits::UPLOAD_TAPS_MAX, upload.taps.len()),
         )]));
     }
-    let outcomes = futures_util::stream::iter(upload.taps)
-        .map(|tap| async move {
-            let (request_id, result) = one_tap(door, carrier, tap, true).await;
+    let mut turns = Turns::default();
+    let taps = upload.taps.into_iter().map(|tap| (turns.next(&tap), tap));
+    let taps: Vec<_> = taps.collect();
+    let outcomes = futures_util::stream::iter(taps)
+        .map(|(turn, tap)| async move {
+            let (request_id, result) = one_tap(door, carrier, turn, tap, true).await;
             let result = match result {
                 Ok(tap) => wire::tap_outcome::Result::Tap(tap),
                 Err(refusal) => wire::tap_outcome::Result::Refusal(inline_refusal(&refusal)),
@@ -135,15 +143,25 @@ pub(super) async fn upload_all(
 
 /// One tap of a stream or an upload: let in, charged to the rate and counted like a
 /// call of its own.
-async fn one_tap(
+pub(super) async fn one_tap(
     door: &Door,
     carrier: &Carrier,
+    turn: Turn,
     tap: wire::TapRequest,
     offline: bool,
 ) -> (String, Result<wire::TapResponse, Refusal>) {
     let started = Instant::now();
     let request_id = tap.header.as_ref().map(|header| header.request_id.clone()).unwrap_or_default();
-    let result = match door.enter_through(carrier) {
+    let Turn { before, ended } = turn;
+    let held = match before {
+        Some(before) => before.await.ok().flatten(),
+        None => None,
+    };
+    let call = match held {
+        Some(refusal) => Err(refusal),
+        None => door.enter_through(carrier),
+    };
+    let result = match call {
         Ok(call) => {
             door.work(
                 &Arc::new(call),
@@ -159,8 +177,56 @@ async fn one_tap(
             Err(refusal)
         }
     };
+    // Nobody may wait for it; then there is nobody to tell.
+    let _ = ended.send(result.as_ref().err().filter(|refusal| may_come_again(refusal)).cloned());
     door.count_through(carrier, &result, started);
     (request_id, result.map(|(tap, _, _)| tap))
+}
+
+/// Keeps the taps of one card in order within one stream or upload. A later tap that
+/// overtook an earlier one would take the card's counter past it, and the earlier
+/// one, which its gate was told to send again, would be a replay. So each waits for
+/// the one before, and what is told to come again holds back those behind it: all of
+/// an upload, and of a stream those that came in before it had its answer. A tap
+/// that comes after the answer is the holder's next try, and may go on.
+#[derive(Default)]
+pub(super) struct Turns(HashMap<Vec<u8>, Ended>);
+
+/// Tells how a tap ended: with the refusal that holds back the next, or without.
+type Ended = oneshot::Receiver<Option<Refusal>>;
+
+/// One tap's place in the row of its card.
+pub(super) struct Turn {
+    before: Option<Ended>,
+    pub(super) ended: oneshot::Sender<Option<Refusal>>,
+}
+
+impl Turns {
+    /// The place of the tap that came in last.
+    pub(super) fn next(&mut self, tap: &wire::TapRequest) -> Turn {
+        let read = tap.tap.as_ref().and_then(|tap| tap.read.as_ref());
+        let card = read.map(|read| read.card_identifier.clone()).unwrap_or_default();
+        let (ended, next) = oneshot::channel();
+        Turn { before: self.0.insert(card, next), ended }
+    }
+
+    /// Forgets the rows whose last tap has its answer; what is left are the taps
+    /// under way, which are bounded.
+    pub(super) fn forget_ended(&mut self) {
+        self.0.retain(|_, ended| matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+    }
+}
+
+/// Whether the same tap may be granted when it is sent again.
+const fn may_come_again(refusal: &Refusal) -> bool {
+    match refusal.kind {
+        RefusalKind::Exhausted
+        | RefusalKind::Unavailable
+        | RefusalKind::DeadlineExceeded
+        | RefusalKind::Internal
+        | RefusalKind::Unauthenticated => true,
+        RefusalKind::Invalid | RefusalKind::Forbidden | RefusalKind::NotFound | RefusalKind::Misused => false,
+    }
 }
 
 fn inline_refusal(refusal: &Refusal) -> wire::Refusal {

@@ -7,15 +7,15 @@ use tonic::{Code, Request, Status};
 
 use super::super::{
     door::{Carrier, Door},
-    transit::{Transit, stream_answers, upload_all},
+    transit::{Transit, Turns, one_tap, stream_answers, upload_all},
 };
 use crate::{
     crypto::{TapRecord, VirtualChip},
     gateway::{
-        Method, Refusal, Registry, RegistryFile, method,
+        Method, Refusal, RefusalKind, Registry, RegistryFile, method,
         tests::rig::{Person, Region, live, regions},
     },
-    model::{PeerCertificate, Purpose, RequestId},
+    model::{PeerCertificate, Purpose, Reason, RequestId},
     proto::{
         common::v1::RequestHeader,
         transit::v1::{self as wire, transit_service_server::TransitService as _},
@@ -198,4 +198,35 @@ async fn an_upload_gets_as_far_as_the_rate_goes() {
     let rest = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
     assert!(rest.into_iter().all(|reason| reason == "RATE_EXCEEDED"));
     assert_eq!(outcomes.len(), 40);
+}
+
+#[tokio::test]
+async fn what_is_told_to_come_again_is_not_overtaken_by_its_card() {
+    let (bj, _tj) = regions();
+    let (person, other) = (bj.import(1).await, bj.import(2).await);
+    let door = Door::new(Arc::clone(&bj.gateway));
+    let open = carrier(&door, &method::UPLOAD_TAPS).expect("let in");
+    let mut turns = Turns::default();
+    let mut send = |number, person: &Person, counter| {
+        let tap = tap(&bj, number, person, counter);
+        one_tap(&door, &open, turns.next(&tap), tap, true)
+    };
+    let (second, third, others) = (send(2, &person, 2), send(3, &person, 3), send(4, &other, 1));
+    // This one is never sent on: it ends as a tap does that found no room.
+    let shed = turns.next(&tap(&bj, 1, &person, 1));
+    let behind = tap(&bj, 5, &person, 5);
+    let behind = one_tap(&door, &open, turns.next(&behind), behind, true);
+    let overloaded = Refusal::new(RefusalKind::Exhausted, Reason::Overloaded);
+    shed.ended.send(Some(overloaded.clone())).expect("the next one waits");
+    assert_eq!(behind.await.1.expect_err("held back"), overloaded);
+    for granted in [others.await, second.await] {
+        assert_eq!(said(granted.1.expect("an answer")).map(drop), Ok(()));
+    }
+    assert_eq!(said(third.await.1.expect("an answer")), Err("ENTRY_OPEN".to_owned()));
+
+    // On a stream the holder's next try comes after that answer, and goes on.
+    turns.forget_ended();
+    let again = tap(&bj, 6, &person, 6);
+    let again = one_tap(&door, &open, turns.next(&again), again, true).await;
+    assert_eq!(said(again.1.expect("an answer")), Err("ENTRY_OPEN".to_owned()));
 }
