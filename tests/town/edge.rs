@@ -103,8 +103,16 @@ fn what_is_no_grpc_call_is_refused() {
 #[test]
 fn a_deadline_that_is_met_is_told_as_such() {
     on_the_town(async |stage| {
-        let got = send(stage, request("POST", &[("grpc-timeout", "1n")], frame(&a_tap(stage).await))).await;
-        assert_eq!(got.grpc_status(), Some(Code::DeadlineExceeded as i32), "{got:?}");
+        // A nanosecond is over before a tap is on disk, nearly always.
+        let (gate, card) = (stage.terminal("bj-metro-gate-01").await, stage.card("tj"));
+        crate::support::until_asked("a deadline that is met", async || {
+            let body = frame(&card.ride(&gate, "beijing"));
+            let got = send(stage, request("POST", &[("grpc-timeout", "1n")], body)).await;
+            let status = got.grpc_status().expect("a status");
+            assert!([0, Code::DeadlineExceeded as i32].contains(&status), "{got:?}");
+            status != 0
+        })
+        .await;
 
         // A slow library: the desk's own patience ends first, and the loan is found
         // again under the request it belongs to.

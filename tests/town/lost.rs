@@ -7,7 +7,7 @@ use onecard::{
     model::Purpose,
     proto::{
         auth::v1::PresentCodeRequest,
-        card::v1::{CardState, IssueCodeRequest, LossKind},
+        card::v1::{CardState, IssueCodeRequest, LiftLossRequest, LossKind},
         transit::v1::TapKind,
     },
 };
@@ -16,7 +16,7 @@ use tonic::Code;
 use crate::support::{
     Stage,
     acts::{self, Card, lift, report, stations},
-    expect::{approved, declined},
+    expect::{approved, declined, refused},
     in_a_town_of_its_own, on_the_town, until_asked,
 };
 
@@ -67,7 +67,13 @@ fn a_lost_card_is_dead_everywhere() {
             println!("a card of {home} reported in {at}: dead everywhere after {took:?}");
             no_other_way_in(stage, &card, code).await;
 
-            let lifted = hall.lift_loss(lift(&hall, &card)).await.expect("answered");
+            // Whoever may report need not be one who may lift.
+            refused(hall.lift_loss(lift(&hall, &card)).await, Code::PermissionDenied, "ROLE_NOT_PERMITTED");
+            let desk = stage.terminal(&format!("{at}-desk-desk-01")).await;
+            let unnamed =
+                LiftLossRequest { header: Some(desk.header(Purpose::CardService)), ..lift(&desk, &card) };
+            refused(desk.lift_loss(unnamed).await, Code::InvalidArgument, "FIELD_INVALID");
+            let lifted = desk.lift_loss(lift(&desk, &card)).await.expect("answered");
             approved(&lifted.answer);
             assert_eq!(lifted.state(), CardState::Normal);
             for gate in &gates {
@@ -140,8 +146,8 @@ fn a_formal_loss_cannot_be_lifted() {
         assert_eq!((reported.state(), reported.expires_at_ms), (CardState::Lost, 0));
         dead_everywhere(&gates, &card, "CARD_LOST").await;
         for prefix in ["bj", "tj", "he"] {
-            let hall = stage.terminal(&format!("{prefix}-hall-counter-01")).await;
-            declined(&hall.lift_loss(lift(&hall, &card)).await.expect("answered").answer, "LOSS_IS_FINAL");
+            let desk = stage.terminal(&format!("{prefix}-desk-desk-01")).await;
+            declined(&desk.lift_loss(lift(&desk, &card)).await.expect("answered").answer, "LOSS_IS_FINAL");
         }
         assert!(dead_everywhere(&gates, &card, "CARD_LOST").await < GOAL);
     });

@@ -12,6 +12,7 @@ mod drained;
 mod durable;
 mod edge;
 mod flooded;
+mod kept_small;
 mod little_told;
 mod lost;
 mod measured;

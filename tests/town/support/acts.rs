@@ -177,6 +177,8 @@ pub fn report(counter: &Terminal, card: &Card, kind: LossKind) -> ReportLossRequ
     }
 }
 
-pub fn lift(counter: &Terminal, card: &Card) -> LiftLossRequest {
-    LiftLossRequest { header: Some(counter.header(Purpose::CardService)), card_identifier: card.identifier() }
+/// A clerk at the region's service desk lifts a loss.
+pub fn lift(desk: &Terminal, card: &Card) -> LiftLossRequest {
+    let header = RequestHeader { operator_id: "clerk-7".to_owned(), ..desk.header(Purpose::CardService) };
+    LiftLossRequest { header: Some(header), card_identifier: card.identifier() }
 }
