@@ -3,7 +3,7 @@
 //!
 //! What does not live here: rules (`scenes`), when to inquire again or reverse
 //! (the scene decides, the gateway runs it), metrics (an [`Observer`] is told
-//! and the lead connects it).
+//! and who composes the gateway connects it).
 //!
 //! **Architecture Invariant:** a wire type never leaves its folder.
 //!
