@@ -8,6 +8,7 @@
 //! scene, keys of any region. The library trusts nothing but its certificates
 //! and the journal key it was given.
 
+mod answered;
 mod calls;
 mod error;
 mod options;
@@ -17,6 +18,7 @@ mod retry;
 mod stream;
 mod terminal;
 
+pub use answered::Answered;
 pub use calls::TransactionKey;
 pub use error::{CallError, FieldViolation};
 pub use options::{OptionsError, TerminalOptions};

@@ -10,19 +10,11 @@ use super::{
 };
 use crate::{
     client::{
-        CallError, CheckedReceipt, JournalKey, ReceiptRefused, Terminal, TerminalOptions, check_answer,
+        Answered, CallError, CheckedReceipt, JournalKey, ReceiptRefused, Terminal, TerminalOptions,
+        check_answer,
     },
     model::{Purpose, TransactionId},
-    proto::{
-        auth::v1::{BeginChipResponse, FinishChipResponse, PresentCodeResponse, PresentDocumentResponse},
-        card::v1::{GetCardStateResponse, IssueCodeResponse, LiftLossResponse, ReportLossResponse},
-        common::v1::{Answer, RequestHeader},
-        library::v1::{
-            CancelHoldResponse, CheckinResponse, CheckoutResponse, EndSessionResponse, GetPatronResponse,
-            PayFeeResponse, PlaceHoldResponse, RenewResponse,
-        },
-        transit::v1::TapResponse,
-    },
+    proto::common::v1::{Answer, RequestHeader},
     sandbox::{
         card_files::{CardFiles, SampleCard},
         town_file::{Town, TownRegion},
@@ -156,38 +148,3 @@ fn default_terminal(region: &TownRegion, role: &Role) -> anyhow::Result<String> 
         ),
     }
 }
-
-/// A response that carries the common answer.
-pub(super) trait Answered {
-    fn answer(&self) -> Option<&Answer>;
-}
-
-macro_rules! answered {
-    ($($response:ty),* $(,)?) => {$(
-        impl Answered for $response {
-            fn answer(&self) -> Option<&Answer> {
-                self.answer.as_ref()
-            }
-        }
-    )*};
-}
-
-answered!(
-    BeginChipResponse,
-    CancelHoldResponse,
-    CheckinResponse,
-    CheckoutResponse,
-    EndSessionResponse,
-    FinishChipResponse,
-    GetCardStateResponse,
-    GetPatronResponse,
-    IssueCodeResponse,
-    LiftLossResponse,
-    PayFeeResponse,
-    PlaceHoldResponse,
-    PresentCodeResponse,
-    PresentDocumentResponse,
-    RenewResponse,
-    ReportLossResponse,
-    TapResponse,
-);

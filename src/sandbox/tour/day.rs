@@ -6,20 +6,13 @@ use std::{collections::HashMap, fs, time::Duration};
 use anyhow::Context as _;
 
 use crate::{
-    client::{CallError, JournalKey, Terminal, TerminalOptions},
+    client::{Answered, CallError, JournalKey, Terminal, TerminalOptions},
     model::{Clock, Millis, Purpose, SystemClock, SystemRng},
     proto::{
-        auth::v1::{
-            BeginChipRequest, BeginChipResponse, ChipChallenge, FinishChipRequest, FinishChipResponse,
-            PresentCodeResponse, PresentDocumentResponse,
-        },
-        card::v1::{
-            GetCardStateResponse, IssueCodeRequest, IssueCodeResponse, LiftLossResponse, ReportLossResponse,
-        },
+        auth::v1::{BeginChipRequest, ChipChallenge, FinishChipRequest},
+        card::v1::IssueCodeRequest,
         common::v1::{Answer, Decision},
-        library::v1::{CheckinResponse, CheckoutResponse, EndSessionResponse, GetPatronResponse},
-        transaction::v1::GetTransactionResponse,
-        transit::v1::{TapKind, TapRequest, TapResponse},
+        transit::v1::{TapKind, TapRequest},
     },
     sandbox::{
         card_files::{CardFiles, SampleCard, TapAt},
@@ -38,38 +31,6 @@ pub(super) struct Day {
     /// Every answer with a receipt.
     answers: Vec<Answer>,
 }
-
-/// A response that carries the common answer.
-pub(super) trait Answered {
-    fn answer(&self) -> Option<&Answer>;
-}
-
-macro_rules! answered {
-    ($($response:ty),* $(,)?) => {$(
-        impl Answered for $response {
-            fn answer(&self) -> Option<&Answer> {
-                self.answer.as_ref()
-            }
-        }
-    )*};
-}
-
-answered!(
-    BeginChipResponse,
-    CheckinResponse,
-    CheckoutResponse,
-    EndSessionResponse,
-    FinishChipResponse,
-    GetCardStateResponse,
-    GetPatronResponse,
-    GetTransactionResponse,
-    IssueCodeResponse,
-    LiftLossResponse,
-    PresentCodeResponse,
-    PresentDocumentResponse,
-    ReportLossResponse,
-    TapResponse,
-);
 
 impl Day {
     pub(super) fn new(town: RunningTown) -> Self {

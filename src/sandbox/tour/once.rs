@@ -5,11 +5,11 @@
 use anyhow::Context as _;
 
 use super::{
-    day::{Answered, Day, begin_chip, finish_chip, verdict, word_of},
+    day::{Day, begin_chip, finish_chip, verdict, word_of},
     story::{Story, Title},
 };
 use crate::{
-    client::{CallError, Terminal},
+    client::{Answered, CallError, Terminal},
     model::Purpose,
     proto::{
         common::v1::RequestHeader,
