@@ -22,6 +22,19 @@ pub fn business_date(at_ms: Millis) -> Date {
     SHANGHAI.to_datetime(instant).date()
 }
 
+/// Whether a last good day is over at `now_ms`; `valid_until` is yyyymmdd, 0 for
+/// without end. The day itself still counts.
+pub fn validity_is_over(valid_until: u32, now_ms: Millis) -> bool {
+    valid_until != 0 && valid_until < yyyymmdd_of(business_date(now_ms))
+}
+
+fn yyyymmdd_of(day: Date) -> u32 {
+    // No card is older than the era; month and day are positive.
+    u32::try_from(day.year()).unwrap_or(0) * 10_000
+        + u32::from(day.month().unsigned_abs()) * 100
+        + u32::from(day.day().unsigned_abs())
+}
+
 /// When a business day begins, in milliseconds UTC. It ends where the next begins.
 pub fn business_day_start_ms(day: Date) -> Millis {
     let days = i64::from((day - Date::constant(1970, 1, 1)).get_days());
@@ -60,10 +73,7 @@ macro_rules! day {
 
             /// The number, `19810101`.
             pub fn yyyymmdd(self) -> u32 {
-                // The year is 1850 to 9999, month and day are positive.
-                self.0.year().unsigned_abs() as u32 * 10_000
-                    + u32::from(self.0.month().unsigned_abs()) * 100
-                    + u32::from(self.0.day().unsigned_abs())
+                yyyymmdd_of(self.0)
             }
 
             pub const fn date(self) -> Date {

@@ -31,7 +31,7 @@ mod uscc;
 
 pub use card::{CardIdentifier, CardNumber, CheckDigitWarning};
 pub use codes::{BadCodeTable, CodeRow, CodeTable, CodeTables};
-pub use date::{BirthDate, CardDate, business_date, business_day_start_ms};
+pub use date::{BirthDate, CardDate, business_date, business_day_start_ms, validity_is_over};
 pub use document::{DocumentKind, DocumentNumber};
 pub use ethnicity::Ethnicity;
 pub use name::HolderName;

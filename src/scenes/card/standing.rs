@@ -1,7 +1,7 @@
 //! A card's file read as a standing, and the decline that follows from it.
 
 use crate::{
-    identity::{CardIdentifier, CardStanding, CardState},
+    identity::{CardIdentifier, CardStanding, CardState, validity_is_over},
     model::{
         Decision, Detail, Millis, Outcome, PairwiseHolder, Reason, Subject,
         record::{CardDetail, CardFile},
@@ -29,11 +29,7 @@ pub fn standing_of(file: &CardFile) -> CardStanding {
 /// is the last good day, yyyymmdd, compared with the business date of `now`).
 pub(super) fn usable(file: &CardFile, now: Millis) -> Result<(), Reason> {
     standing_of(file).usable(now)?;
-    let today = crate::identity::business_date(now);
-    let today = u32::try_from(today.year()).unwrap_or(0) * 10_000
-        + u32::from(today.month().unsigned_abs()) * 100
-        + u32::from(today.day().unsigned_abs());
-    if file.valid_until != 0 && file.valid_until < today {
+    if validity_is_over(file.valid_until, now) {
         return Err(Reason::CardExpired);
     }
     Ok(())

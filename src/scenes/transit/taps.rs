@@ -22,6 +22,7 @@ use super::{
     table::{FareTable, Quote, QuoteDeclined},
 };
 use crate::{
+    identity::{CardStanding, validity_is_over},
     limits,
     model::{
         AggregateBody, AggregateKey, Assurance, CorruptAggregate, Decision, Detail, Fen, Millis, Outcome,
@@ -203,30 +204,13 @@ fn check_time(request: &TapRequest, committed_at_ms: Millis) -> Result<(), Reaso
 /// AAZ502: 1 is usable, and so is a temporary loss that has lapsed.
 fn check_card(file: Option<CardFile>, at_ms: Millis) -> Result<(), Stop> {
     let file = file.ok_or(Reason::CardUnknown)?;
-    match file.state {
-        0 => return Err(Reason::CardNotActivated.into()),
-        1 => {}
-        2 => return Err(Reason::CardLost.into()),
-        3 => return Err(Reason::CardLocked.into()),
-        4 if at_ms < file.state_expires_at_ms => return Err(Reason::CardTemporarilyLost.into()),
-        4 => {}
-        9 => return Err(Reason::CardCancelled.into()),
-        _ => return Err(CorruptAggregate { kind: CardFile::KIND }.into()),
-    }
-    // A card without an expiry has 0 there.
-    if file.valid_until != 0 && day(at_ms) > file.valid_until {
+    let standing = CardStanding::from_stored(file.state, file.state_expires_at_ms)
+        .map_err(|_| CorruptAggregate { kind: CardFile::KIND })?;
+    standing.usable(at_ms)?;
+    if validity_is_over(file.valid_until, at_ms) {
         return Err(Reason::CardExpired.into());
     }
     Ok(())
-}
-
-/// The business date, yyyymmdd, Asia/Shanghai; China has kept one offset since
-/// 1991.
-fn day(at_ms: Millis) -> u32 {
-    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
-    let date = jiff::tz::Offset::constant(8).to_datetime(at).date();
-    let yyyymmdd = i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
-    u32::try_from(yyyymmdd).unwrap_or(0)
 }
 
 fn enter(request: &TapRequest, book: &FareBook, open: Option<&OpenRide>) -> Result<Granted, Stop> {
