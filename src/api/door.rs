@@ -199,7 +199,7 @@ impl Door {
             // What was answered once is answered again, even where the request
             // would be refused today: the code has expired since, the home region
             // is away.
-            Err(refusal) => match self.gateway.answered_before(call, fallback.0, &fallback.1)? {
+            Err(refusal) => match self.gateway.answered_before(call, fallback.0, &fallback.1).await? {
                 Some(committed) => committed,
                 None => {
                     self.gateway.audit_refusal(call, &refusal);

@@ -26,18 +26,18 @@ impl TransactionService for Transactions {
     ) -> Result<Response<wire::GetTransactionResponse>, Status> {
         self.0
             .read_only(request, &method::GET_TRANSACTION, |gateway, call, ask| async move {
-                get(&gateway, &call, ask)
+                get(&gateway, &call, ask).await
             })
             .await
     }
 }
 
-fn get(
+async fn get(
     gateway: &Gateway,
     call: &Call,
     request: wire::GetTransactionRequest,
 ) -> Result<wire::GetTransactionResponse, Refusal> {
-    let steps = gateway.transaction(call, ask_of(request)?)?;
+    let steps = gateway.transaction(call, ask_of(request)?).await?;
     told(&steps).ok_or_else(|| Refusal::not_found(crate::model::Reason::TransactionUnknown))
 }
 

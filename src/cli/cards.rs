@@ -50,7 +50,7 @@ impl Import {
     async fn run(&self) -> anyhow::Result<()> {
         let lines =
             fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
-        let opened = open::open(load::load(&self.config)?, Arc::new(SystemClock))?;
+        let opened = open::open(load::load(&self.config)?, Arc::new(SystemClock)).await?;
         let imported = opened.gateway.import_cards(&lines).await;
         // Whatever came of it: what was taken is to be indexed and signed.
         opened.store.close();

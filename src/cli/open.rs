@@ -31,21 +31,11 @@ pub struct Opened {
 ///
 /// # Errors
 /// A vault that cannot be opened, a store that is held, broken or full.
-pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
+pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
     let Loaded { file, live, sip2, .. } = loaded;
-    let vault: Arc<dyn KeyVault> = Arc::new(open_vault(&file.vault)?);
-    let sealer =
-        HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
-            .context("the holder keys cannot be opened")?;
-    let store = EmbeddedStore::open_watched(
-        store_options(&file),
-        Arc::clone(&vault),
-        Arc::new(sealer),
-        Arc::clone(&clock),
-        Arc::new(Watch),
-    )
-    .with_context(|| format!("the store in {} cannot be opened", file.store.dir.display()))?;
-    let store = Arc::new(store);
+    let province = file.region.province;
+    let opening = Arc::clone(&clock);
+    let (vault, store) = tokio::task::spawn_blocking(move || open_store(&file, opening)).await??;
 
     let adapter = Sip2Adapter::new(sip2, Arc::clone(&clock), Arc::new(Watch))
         .context("the lines to the libraries cannot be used")?;
@@ -58,7 +48,7 @@ pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
         .collect();
 
     let gateway = Gateway::open(Parts {
-        province: file.region.province,
+        province,
         store: Arc::clone(&store) as Arc<dyn Store>,
         vault,
         suite: Arc::new(SandboxSuite),
@@ -67,8 +57,29 @@ pub fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
         clock,
         rng: Arc::new(SystemRng),
     })
+    .await
     .context("the deny list cannot be read back")?;
     Ok(Opened { gateway, store, libraries: adapter })
+}
+
+/// Reads keys and journal back; blocks.
+fn open_store(
+    file: &GatewayFile,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn KeyVault>, Arc<EmbeddedStore>)> {
+    let vault: Arc<dyn KeyVault> = Arc::new(open_vault(&file.vault)?);
+    let sealer =
+        HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
+            .context("the holder keys cannot be opened")?;
+    let store = EmbeddedStore::open_watched(
+        store_options(file),
+        Arc::clone(&vault),
+        Arc::new(sealer),
+        clock,
+        Arc::new(Watch),
+    )
+    .with_context(|| format!("the store in {} cannot be opened", file.store.dir.display()))?;
+    Ok((vault, Arc::new(store)))
 }
 
 fn store_options(file: &GatewayFile) -> StoreOptions {

@@ -90,8 +90,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let operators = operators(&file, &ready, &opened_store, prometheus).await?;
     let operators = tokio::spawn(operators.serve(stop.clone()));
 
-    let opening = Arc::clone(&clock);
-    let opened = tokio::task::spawn_blocking(move || open::open(loaded, opening)).await??;
+    let opened = open::open(loaded, Arc::clone(&clock)).await?;
     let Opened { gateway, store, libraries } = opened;
     let _ = opened_store.set(Arc::clone(&store));
     ready.keys_and_store.store(true, Ordering::Release);

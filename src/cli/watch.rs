@@ -24,16 +24,16 @@ pub async fn gauges(gateway: Arc<Gateway>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => set_gauges(&gateway),
+            _ = ticks.tick() => set_gauges(&gateway).await,
         }
     }
 }
 
-fn set_gauges(gateway: &Gateway) {
+async fn set_gauges(gateway: &Gateway) {
     let now = gateway.now_ms();
     let age = |since: i64| Duration::from_millis(u64::try_from(now - since).unwrap_or(0));
     // Every pending transaction has a task, due now or later.
-    match gateway.store().due_tasks(i64::MAX, PENDING_LOOKED_AT) {
+    match gateway.store().due_tasks(i64::MAX, PENDING_LOOKED_AT).await {
         Ok(tasks) => {
             let oldest =
                 tasks.iter().map(|task| task.transaction.made_at_ms()).min().map_or(Duration::ZERO, age);
@@ -41,7 +41,7 @@ fn set_gauges(gateway: &Gateway) {
         }
         Err(error) => tracing::warn!(%error, "pending transactions cannot be counted"),
     }
-    if let Err(refusal) = gateway.refresh_deny_list() {
+    if let Err(refusal) = gateway.refresh_deny_list().await {
         tracing::warn!(reason = refusal.reason.code(), "the deny list cannot be read back");
     }
     let live = gateway.live();

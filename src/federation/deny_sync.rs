@@ -62,7 +62,8 @@ impl DenySync {
 
     async fn push(&self, known: Option<u64>) -> Result<u64, String> {
         let since = known.unwrap_or_else(|| self.gateway.deny_list_version());
-        let delta = self.gateway.deny_delta(since).map_err(|refusal| refusal.reason.code().to_owned())?;
+        let delta =
+            self.gateway.deny_delta(since).await.map_err(|refusal| refusal.reason.code().to_owned())?;
         self.peers.push_deny_delta(self.to, &delta).await.map_err(|error| error.to_string())
     }
 }

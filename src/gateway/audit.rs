@@ -120,19 +120,19 @@ impl Gateway {
     /// # Errors
     /// `RequestIdMisused` when the id was used for another payload; a store that
     /// cannot be read.
-    pub fn answered_before(
+    pub async fn answered_before(
         &self,
         call: &Call,
         request: RequestId,
         fingerprint: &[u8; 32],
     ) -> Result<Option<Committed>, Refusal> {
-        let Some(last) = self.store.find(&call.caller.participant.id, request)? else {
+        let Some(last) = self.store.find(&call.caller.participant.id, request).await? else {
             return Ok(None);
         };
         // The first step carries the request's fingerprint; what came of it later
         // carries none.
         let transaction = last.entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
-        let steps = self.store.steps(TransactionId::from_bytes(transaction))?;
+        let steps = self.store.steps(TransactionId::from_bytes(transaction)).await?;
         match steps.first() {
             Some(first) if first.entry.fingerprint == fingerprint => Ok(Some(last)),
             Some(_) | None => Err(crate::store::StoreError::RequestIdMisused.into()),

@@ -69,7 +69,7 @@ impl Gateway {
 
     /// The home region's side, for our own terminal or a peer's.
     pub(super) async fn begin_chip_at_home(&self, ask: &Ask, chip: ChipAsk) -> Result<Committed, Refusal> {
-        let who = self.known_card(chip.card, ask.participant())?.who;
+        let who = self.known_card(chip.card, ask.participant()).await?.who;
         let answer = self
             .suite
             .answer_chip(&*self.vault, chip.card.as_bytes(), &chip.challenge)
@@ -116,7 +116,7 @@ impl Gateway {
     ) -> Result<Committed, Refusal> {
         self.authorise(call, &header)?;
         let ask = self.ask(call, &header);
-        let begun = self.live_chip_session(&ask, session)?;
+        let begun = self.live_chip_session(&ask, session).await?;
         let card = card_of(&begun.card)?;
         let finish = self.chip_finish(&ask, session, true);
         if begun.home_session.is_empty() {
@@ -144,7 +144,7 @@ impl Gateway {
         finish: ChipFinish,
         data: HolderData,
     ) -> Result<Committed, Refusal> {
-        let known = self.known_card(card, ask.participant())?;
+        let known = self.known_card(card, ask.participant()).await?;
         let mut touches = vec![
             AggregateKey::of::<ChipSession>(finish.chip_session.as_bytes()),
             AggregateKey::of::<CardFile>(card.as_bytes()),
@@ -158,9 +158,13 @@ impl Gateway {
     }
 
     /// The chip session, if it is this asker's and may still be used.
-    pub(super) fn live_chip_session(&self, ask: &Ask, session: Token16) -> Result<ChipSession, Refusal> {
+    pub(super) async fn live_chip_session(
+        &self,
+        ask: &Ask,
+        session: Token16,
+    ) -> Result<ChipSession, Refusal> {
         let unknown = || Refusal::forbidden(Reason::SessionUnknown);
-        let begun: ChipSession = self.peek(session.as_bytes())?.ok_or_else(unknown)?;
+        let begun: ChipSession = self.peek(session.as_bytes()).await?.ok_or_else(unknown)?;
         if begun.participant != ask.participant().as_str() || begun.terminal != ask.terminal().as_str() {
             return Err(unknown());
         }
@@ -203,7 +207,7 @@ impl Gateway {
         let code = self.verified_code(signed.clone()).await?;
         let card = card_of(&code.card)?;
         self.not_denied(&card).map_err(Refusal::forbidden)?;
-        if self.peek::<CodeUse>(&code.nonce)?.is_some() {
+        if self.peek::<CodeUse>(&code.nonce).await?.is_some() {
             return Err(Refusal::forbidden(Reason::CodeUsed));
         }
         let ask = self.ask(call, &header);
@@ -283,7 +287,7 @@ impl Gateway {
         card: CardIdentifier,
         presented: CodePresented,
     ) -> Result<Committed, Refusal> {
-        let known = self.known_card(card, ask.participant())?;
+        let known = self.known_card(card, ask.participant()).await?;
         let mut touches = vec![
             AggregateKey::of::<CodeUse>(&presented.nonce),
             AggregateKey::of::<CardFile>(card.as_bytes()),
@@ -340,12 +344,12 @@ impl Gateway {
         self.authorise(call, &header)?;
         let unknown = || Refusal::not_found(Reason::DocumentUnknown);
         let id = self.document_hash(document.kind.code(), document.number.reveal())?;
-        let holder = self.peek::<DocumentFile>(&id)?.ok_or_else(unknown)?.holder;
-        let person: HolderFile = self.peek(&holder)?.ok_or_else(unknown)?;
+        let holder = self.peek::<DocumentFile>(&id).await?.ok_or_else(unknown)?.holder;
+        let person: HolderFile = self.peek(&holder).await?.ok_or_else(unknown)?;
         let card = card_of(&person.card)?;
         self.not_denied(&card).map_err(Refusal::forbidden)?;
         let ask = self.ask(call, &header);
-        let known = self.known_card(card, ask.participant())?;
+        let known = self.known_card(card, ask.participant()).await?;
         let presented = DocumentPresented {
             document: id,
             name: document.name,

@@ -96,7 +96,7 @@ impl Gateway {
         card: CardIdentifier,
         what: CardAsk,
     ) -> Result<Committed, Refusal> {
-        let who = self.known_card(card, ask.participant())?.who;
+        let who = self.known_card(card, ask.participant()).await?.who;
         let mut touches = vec![AggregateKey::of::<CardFile>(card.as_bytes())];
         if what != CardAsk::ReadState {
             touches.push(AggregateKey::of::<DenyFile>(card.as_bytes()));
@@ -111,7 +111,7 @@ impl Gateway {
             })
             .await?;
         if what != CardAsk::ReadState {
-            self.spread_denial(&committed);
+            self.spread_denial(&committed).await;
         }
         Ok(committed)
     }
@@ -132,7 +132,7 @@ impl Gateway {
             return Err(Refusal::forbidden(Reason::HomeRegionOnly));
         }
         let ask = self.ask(call, &header);
-        let who = self.known_card(card, ask.participant())?.who;
+        let who = self.known_card(card, ask.participant()).await?.who;
         let issued_at_ms = self.now_ms();
         let expires_at_ms = issued_at_ms + limits::CODE_LIFE_MS;
         let mut nonce = [0; 16];

@@ -29,12 +29,12 @@ pub(super) const fn reason_of(card_state: u8) -> Reason {
 }
 
 impl Gateway {
-    pub(super) fn read_back_deny_list(&self) -> Result<(), Refusal> {
+    pub(super) async fn read_back_deny_list(&self) -> Result<(), Refusal> {
         // The heads first: a change that comes between the two reads is then taken
         // twice. The other way round its version would be known and its card not.
-        let heads = self.store.scan(AggregateKind::DenyListHead)?;
+        let heads = self.store.scan(AggregateKind::DenyListHead).await?;
         let mut by_region = std::collections::BTreeMap::<u32, Vec<DenyChange>>::new();
-        for (key, stored) in self.store.scan(AggregateKind::Deny)? {
+        for (key, stored) in self.store.scan(AggregateKind::Deny).await? {
             let file = DenyFile::decode(stored.body).map_err(|_| Refusal::internal())?;
             if let Some(change) = change_of(&key, &file) {
                 by_region.entry(file.region).or_default().push(change);
@@ -57,12 +57,12 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn refresh_deny_list(&self) -> Result<(), Refusal> {
-        for (key, stored) in self.store.scan(AggregateKind::DenyListHead)? {
+    pub async fn refresh_deny_list(&self) -> Result<(), Refusal> {
+        for (key, stored) in self.store.scan(AggregateKind::DenyListHead).await? {
             let head = DenyListHead::decode(stored.body).map_err(|_| Refusal::internal())?;
             let province = <[u8; 4]>::try_from(key.id.as_slice()).map(u32::from_be_bytes);
             if province.is_ok_and(|province| head.version > self.deny.version(province)) {
-                self.read_back_deny_list()?;
+                self.read_back_deny_list().await?;
                 if let Some(peers) = self.peers() {
                     peers.deny_list_changed(self.deny_list_version());
                 }
@@ -74,16 +74,16 @@ impl Gateway {
 
     /// Our own list changed with this entry: memory first, then the peers. Called
     /// before the loss is acknowledged.
-    pub(super) fn spread_denial(&self, committed: &Committed) {
+    pub(super) async fn spread_denial(&self, committed: &Committed) {
         let Ok(said) = CardDetail::decode(committed.detail.clone()) else { return };
         if said.deny_list_version == 0 {
             return;
         }
         let Ok(card) = <[u8; 16]>::try_from(said.card.as_slice()) else { return };
-        let Ok(Some(file)) = self.peek::<DenyFile>(&card) else { return };
+        let Ok(Some(file)) = self.peek::<DenyFile>(&card).await else { return };
         let known = self.deny.version(self.province);
         if said.deny_list_version > known + 1
-            && let Ok(missed) = self.own_facts(known, said.deny_list_version)
+            && let Ok(missed) = self.own_facts(known, said.deny_list_version).await
         {
             // A caller before us gave up between its commit and here, or is not here
             // yet. Once our version is known nobody would look for theirs.
@@ -118,14 +118,14 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn deny_delta(&self, since: u64) -> Result<DenyDelta, Refusal> {
+    pub async fn deny_delta(&self, since: u64) -> Result<DenyDelta, Refusal> {
         // The version before the facts: a loss that commits meanwhile is left to the
         // next delta. The other way round its version would be told and its card not.
         let now_at = self.deny_list_version();
         if since == now_at {
             return Ok(DenyDelta { province: self.province, since, version: now_at, facts: Vec::new() });
         }
-        let mut facts = self.own_facts(since, now_at)?;
+        let mut facts = self.own_facts(since, now_at).await?;
         let whole = facts.len() <= FACTS_PER_DELTA;
         facts.truncate(FACTS_PER_DELTA);
         let last = facts.last().map_or(since, |(version, _)| *version);
@@ -134,9 +134,9 @@ impl Gateway {
     }
 
     /// The facts of our own list made after `since` up to `upto`, oldest first.
-    fn own_facts(&self, since: u64, upto: u64) -> Result<Vec<(u64, DenyFact)>, Refusal> {
+    async fn own_facts(&self, since: u64, upto: u64) -> Result<Vec<(u64, DenyFact)>, Refusal> {
         let mut facts = Vec::new();
-        for (key, stored) in self.store.scan(AggregateKind::Deny)? {
+        for (key, stored) in self.store.scan(AggregateKind::Deny).await? {
             let file = DenyFile::decode(stored.body).map_err(|_| Refusal::internal())?;
             if file.region == self.province
                 && file.version > since

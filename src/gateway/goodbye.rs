@@ -27,7 +27,7 @@ impl Gateway {
         code: &str,
     ) -> Result<Committed, Refusal> {
         let token = header.session.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
-        let session: Option<HolderSession> = self.peek(token.as_bytes())?;
+        let session: Option<HolderSession> = self.peek(token.as_bytes()).await?;
         let (holder, assurance) = card::session_of(session.as_ref(), ask.participant(), ask.terminal())
             .map_err(Refusal::forbidden)?;
         let patron = self

@@ -59,13 +59,13 @@ impl Gateway {
         let ask = self.peer_ask(asker, Scene::Authentication, "PeerFinishChip")?;
         let committed = match self.peer_finish(&ask, session, data).await {
             Ok(committed) => committed,
-            Err(refusal) => self.answered_to_peer(&ask)?.ok_or_else(|| refused(refusal))?,
+            Err(refusal) => self.answered_to_peer(&ask).await?.ok_or_else(|| refused(refusal))?,
         };
         confirmed(&committed)
     }
 
     async fn peer_finish(&self, ask: &Ask, session: Token16, data: HolderData) -> Result<Committed, Refusal> {
-        let begun = self.live_chip_session(ask, session)?;
+        let begun = self.live_chip_session(ask, session).await?;
         let finish = self.chip_finish(ask, session, false);
         self.finish_chip_at_home(ask, card_of(&begun.card)?, finish, data).await
     }
@@ -82,7 +82,7 @@ impl Gateway {
         let ask = self.peer_ask(asker, Scene::Authentication, "PeerSettleCode")?;
         let committed = match self.peer_settle(&ask, code).await {
             Ok(committed) => committed,
-            Err(refusal) => self.answered_to_peer(&ask)?.ok_or_else(|| refused(refusal))?,
+            Err(refusal) => self.answered_to_peer(&ask).await?.ok_or_else(|| refused(refusal))?,
         };
         confirmed(&committed)
     }
@@ -155,11 +155,12 @@ impl Gateway {
 
     /// What the same request of a peer was answered before, where it would be
     /// refused today: the session is used up since, the code has expired.
-    fn answered_to_peer(&self, ask: &Ask) -> Result<Option<Committed>, PeerError> {
+    async fn answered_to_peer(&self, ask: &Ask) -> Result<Option<Committed>, PeerError> {
         let Step::First { request, fingerprint } = ask.step else {
             return Ok(None);
         };
-        let found = self.store.find(ask.participant(), request).map_err(|error| refused(error.into()))?;
+        let found =
+            self.store.find(ask.participant(), request).await.map_err(|error| refused(error.into()))?;
         Ok(found.filter(|committed| committed.entry.fingerprint == fingerprint))
     }
 }

@@ -125,7 +125,7 @@ impl Gateway {
                 card::issue(view, &new, now)
             })
             .await?;
-        self.spread_denial(&committed);
+        self.spread_denial(&committed).await;
         Ok(if committed.entry.status == Status::Completed.number() {
             Imported::Taken
         } else if committed.entry.reason == Reason::DocumentTaken.code() {

@@ -20,19 +20,19 @@ impl Gateway {
     ///
     /// # Errors
     /// `TransactionUnknown`; a store that cannot be read.
-    pub fn transaction(&self, call: &Call, ask: TransactionAsk) -> Result<Vec<Committed>, Refusal> {
+    pub async fn transaction(&self, call: &Call, ask: TransactionAsk) -> Result<Vec<Committed>, Refusal> {
         let participant = &call.caller.participant.id;
         let unknown = || Refusal::not_found(Reason::TransactionUnknown);
         let id = match ask {
             TransactionAsk::Transaction(id) => id,
             TransactionAsk::Request(request) => {
-                let found = self.store.find(participant, request)?.ok_or_else(unknown)?;
+                let found = self.store.find(participant, request).await?.ok_or_else(unknown)?;
                 let bytes =
                     found.entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
                 TransactionId::from_bytes(bytes)
             }
         };
-        let steps = self.store.steps(id)?;
+        let steps = self.store.steps(id).await?;
         match steps.first() {
             Some(first) if first.entry.participant == participant.as_str() => Ok(steps),
             Some(_) | None => Err(unknown()),

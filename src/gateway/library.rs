@@ -48,7 +48,7 @@ impl Gateway {
         if act.act == LibraryAct::EndSession {
             return self.end_session(call, &ask, &header, act, &code).await;
         }
-        let (who, patron, minimum) = self.library_holder(&ask, &header, &act, &code)?;
+        let (who, patron, minimum) = self.library_holder(&ask, &header, &act, &code).await?;
         let order = LibraryOrder {
             transaction: ask.transaction,
             library: Arc::from(code.as_str()),
@@ -65,16 +65,16 @@ impl Gateway {
             return self.library_read(call, &ask, who, order, port).await;
         }
         let holding = match (act.act.needs_holder(), header.session) {
-            (true, Some(token)) => Some(self.holding(token, minimum)?),
+            (true, Some(token)) => Some(self.holding(token, minimum).await?),
             (true, None) | (false, _) => None,
         };
         self.library_change(call, &ask, who, order, port, holding).await
     }
 
     /// What the unit of an intent must look at again.
-    fn holding(&self, token: Token16, minimum: Assurance) -> Result<Holding, Refusal> {
+    async fn holding(&self, token: Token16, minimum: Assurance) -> Result<Holding, Refusal> {
         let session: HolderSession =
-            self.peek(token.as_bytes())?.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
+            self.peek(token.as_bytes()).await?.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
         let card = card_of(&session.card)?;
         Ok(Holding { token, minimum, card, card_is_ours: self.is_ours(&card) })
     }
@@ -85,7 +85,7 @@ impl Gateway {
 
     /// The holder of the session, as this library knows them. A return names
     /// nobody.
-    fn library_holder(
+    async fn library_holder(
         &self,
         ask: &Ask,
         header: &Header,
@@ -99,7 +99,7 @@ impl Gateway {
         if !act.act.needs_holder() {
             return Ok((Who::nobody(ask.transaction), String::new(), minimum));
         }
-        let (holder, assurance) = self.holder(ask, header.session, minimum)?;
+        let (holder, assurance) = self.holder(ask, header.session, minimum).await?;
         let patron =
             library.patron_of(&holder.pairwise).ok_or_else(|| Refusal::forbidden(Reason::PatronUnknown))?;
         let who =
@@ -108,21 +108,23 @@ impl Gateway {
     }
 
     /// The holder a session stands for, with a card that may be used now.
-    pub(super) fn holder(
+    pub(super) async fn holder(
         &self,
         ask: &Ask,
         session: Option<Token16>,
         minimum: Assurance,
     ) -> Result<(card::Who, Assurance), Refusal> {
         let token = session.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
-        let session: Option<HolderSession> = self.peek(token.as_bytes())?;
+        let session: Option<HolderSession> = self.peek(token.as_bytes()).await?;
         let asks = SessionAsk { participant: ask.participant(), terminal: ask.terminal(), minimum };
         let now = self.now_ms();
         let (who, assurance) = card::live_session(session.as_ref(), asks, now).map_err(Refusal::forbidden)?;
         self.not_denied(&who.card).map_err(Refusal::forbidden)?;
         if self.is_ours(&who.card) {
-            let file: CardFile =
-                self.peek(who.card.as_bytes())?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
+            let file: CardFile = self
+                .peek(who.card.as_bytes())
+                .await?
+                .ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
             card::standing_of(&file).usable(now).map_err(Refusal::forbidden)?;
         }
         Ok((who, assurance))

@@ -109,7 +109,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open(parts: Parts) -> Result<Arc<Self>, Refusal> {
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, Refusal> {
         let gateway = Gateway {
             province: parts.province,
             store: parts.store,
@@ -126,7 +126,7 @@ impl Gateway {
             clock: parts.clock,
             rng: parts.rng,
         };
-        gateway.read_back_deny_list()?;
+        gateway.read_back_deny_list().await?;
         Ok(Arc::new(gateway))
     }
 

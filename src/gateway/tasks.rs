@@ -50,7 +50,7 @@ impl TaskRunner {
     }
 
     pub(super) async fn turn(&self) {
-        let due = match self.gateway.store.due_tasks(self.gateway.now_ms(), TASKS_PER_TURN) {
+        let due = match self.gateway.store.due_tasks(self.gateway.now_ms(), TASKS_PER_TURN).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::error!(%error, "due tasks cannot be read");
@@ -73,10 +73,10 @@ impl Gateway {
             return Ok(());
         }
         let transaction = task.transaction;
-        let Some(case) = self.peek::<LibraryCase>(transaction.as_bytes())? else {
+        let Some(case) = self.peek::<LibraryCase>(transaction.as_bytes()).await? else {
             return Err(Refusal::internal());
         };
-        let steps = self.store.steps(transaction)?;
+        let steps = self.store.steps(transaction).await?;
         let first = steps.first().ok_or_else(Refusal::internal)?;
         let (ask, who) = (next_of(first, transaction)?, who_of(first)?);
         let live = self.live();

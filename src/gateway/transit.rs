@@ -67,7 +67,7 @@ impl Gateway {
         let ask = self.ask(call, &header);
         let card_is_ours = self.is_ours(&tap.card);
         let who = if card_is_ours {
-            self.known_card(tap.card, ask.participant())?.who
+            self.known_card(tap.card, ask.participant()).await?.who
         } else {
             self.foreign_card(tap.card, ask.participant())?
         };
@@ -126,14 +126,14 @@ impl Gateway {
         self.live.load().policy.accepts(call.method.scene, ask.purpose).map_err(Refusal::forbidden)?;
         let participant = &call.caller.participant.id;
         let who = if self.is_ours(&ask.card) {
-            self.known_card(ask.card, participant)?.who
+            self.known_card(ask.card, participant).await?.who
         } else {
             self.foreign_card(ask.card, participant)?
         };
         self.journal_read(call, &who, ask.purpose).await?;
 
         let mut journeys = Journeys::default();
-        for committed in self.store.about(who.subject, Scene::Transit, ask.most * 4)? {
+        for committed in self.store.about(who.subject, Scene::Transit, ask.most * 4).await? {
             if committed.entry.participant != participant.as_str()
                 || committed.entry.status != Status::Completed.number()
                 || journeys.done.len() == ask.most
@@ -145,7 +145,7 @@ impl Gateway {
                 journeys.done.push((committed.entry.transaction_id.clone(), charge));
             }
         }
-        let file: TransitFile = self.peek(ask.card.as_bytes())?.unwrap_or_default();
+        let file: TransitFile = self.peek(ask.card.as_bytes()).await?.unwrap_or_default();
         journeys.open = file.open.filter(|open| open.operator == participant.as_str());
         Ok(journeys)
     }

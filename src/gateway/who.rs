@@ -27,13 +27,13 @@ impl Gateway {
     ///
     /// # Errors
     /// `CardUnknown` when it is not in it.
-    pub(super) fn known_card(
+    pub(super) async fn known_card(
         &self,
         card: CardIdentifier,
         participant: &ParticipantId,
     ) -> Result<KnownCard, Refusal> {
         let file: CardFile =
-            self.peek(card.as_bytes())?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
+            self.peek(card.as_bytes()).await?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
         let subject = self.holder_subject(&file.holder)?;
         let pairwise = self.pairwise(b"holder", &file.holder, participant)?;
         Ok(KnownCard { who: Who { card, subject, pairwise }, holder: file.holder })
@@ -91,8 +91,8 @@ impl Gateway {
 
     /// An aggregate as it stands now, outside of a unit: to learn what a unit must
     /// name. The unit decides over it again.
-    pub(super) fn peek<T: AggregateBody>(&self, id: &[u8]) -> Result<Option<T>, Refusal> {
-        match self.store.load(&AggregateKey::of::<T>(id))? {
+    pub(super) async fn peek<T: AggregateBody>(&self, id: &[u8]) -> Result<Option<T>, Refusal> {
+        match self.store.load(&AggregateKey::of::<T>(id)).await? {
             None => Ok(None),
             Some(stored) => T::decode(stored.body).map(Some).map_err(|_| {
                 tracing::error!(kind = ?T::KIND, "a stored aggregate cannot be read");

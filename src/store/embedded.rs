@@ -7,7 +7,6 @@
 //! ```
 
 use std::{
-    collections::HashMap,
     fmt, fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, mpsc},
@@ -22,14 +21,14 @@ use super::{
     StoreObserver, StoreOptions, Unit,
     chain::{key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
-    effects::{claim_key, stored_behind},
     inbox::{Answer, Health, Inbox, Waiting},
     indexer::Indexer,
+    lookup::Lookup,
     overlay::{Layer, Overlay},
     reader::Reader,
     recent::Recent,
     recovery::{Recovered, Recovery},
-    rows::{Rows, StepRow},
+    rows::Rows,
     segment::Segments,
     walk::Broken,
     writer::{ChainEnd, ChainName, Notary, Spares, Writer},
@@ -89,9 +88,7 @@ pub struct Parts {
 /// where the wait can be seen.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    rows: Rows,
-    reader: Arc<Reader>,
-    sealer: Arc<dyn Sealer>,
+    pub(super) lookup: Lookup,
     index_lag_max: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -174,9 +171,12 @@ impl EmbeddedStore {
         });
         let store = EmbeddedStore {
             shared: Arc::clone(&shared),
-            rows: rows.clone(),
-            reader: Arc::clone(&reader),
-            sealer: Arc::clone(&parts.sealer),
+            lookup: Lookup {
+                shared: Arc::clone(&shared),
+                rows: rows.clone(),
+                reader: Arc::clone(&reader),
+                sealer: Arc::clone(&parts.sealer),
+            },
             index_lag_max: options.index_lag_max,
             threads: Mutex::default(),
         };
@@ -259,25 +259,7 @@ impl EmbeddedStore {
     /// # Errors
     /// When the journal or the index cannot be read.
     pub fn prove(&self, transaction: TransactionId) -> Result<Vec<Proof>, StoreError> {
-        self.step_rows(transaction)?.iter().map(|step| self.reader.prove(step.location)).collect()
-    }
-
-    fn step_rows(&self, transaction: TransactionId) -> Result<Vec<StepRow>, StoreError> {
-        // The overlay first: what leaves it meanwhile is in the index.
-        let overlaid = self.shared.overlay.look(|layer| layer.steps(transaction).to_vec());
-        let mut steps = self.rows.steps(transaction)?;
-        for step in overlaid {
-            if steps.iter().all(|known| known.step != step.step) {
-                steps.push(step);
-            }
-        }
-        steps.sort_by_key(|step| step.step);
-        Ok(steps)
-    }
-
-    fn last_step(&self, transaction: TransactionId) -> Result<Option<Committed>, StoreError> {
-        let last = self.step_rows(transaction)?.pop();
-        last.map(|step| self.reader.read(step.location)).transpose()
+        self.lookup.prove(transaction)
     }
 }
 
@@ -348,9 +330,11 @@ impl Store for EmbeddedStore {
             self.shared.inbox.push(Waiting { unit, reply })?;
             match answer.await {
                 Ok(Ok(Answer::Done(committed))) => Ok(*committed),
-                Ok(Ok(Answer::Replay(transaction))) => {
-                    self.last_step(transaction)?.ok_or(StoreError::NoSuchTransaction)
-                }
+                Ok(Ok(Answer::Replay(transaction))) => self
+                    .lookup
+                    .aside(move |lookup| lookup.last_step(transaction))
+                    .await?
+                    .ok_or(StoreError::NoSuchTransaction),
                 Ok(Err(error)) => Err(error),
                 Err(_) => {
                     let stopped = self.shared.health.error();
@@ -360,79 +344,38 @@ impl Store for EmbeddedStore {
         })
     }
 
-    fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-        if let Some(stored) = self.shared.overlay.look(|layer| layer.aggregate(key)) {
-            return Ok(stored);
-        }
-        match self.rows.aggregate(key)? {
-            Some(row) => stored_behind(row, key, &*self.sealer),
-            None => Ok(None),
-        }
+    fn load<'a>(&'a self, key: &'a AggregateKey) -> BoxFuture<'a, Result<Option<Stored>, StoreError>> {
+        Box::pin(std::future::ready(self.lookup.load(key)))
     }
 
-    fn find(&self, participant: &ParticipantId, request: RequestId) -> Result<Option<Committed>, StoreError> {
-        let key = claim_key(participant.as_str(), request.as_bytes());
-        let claim = match self.shared.overlay.look(|layer| layer.claim(&key)) {
-            Some(claim) => Some(claim),
-            None => self.rows.claim(&key)?,
-        };
-        match claim {
-            Some(claim) => self.last_step(claim.transaction),
-            None => Ok(None),
-        }
+    fn find<'a>(
+        &'a self,
+        participant: &'a ParticipantId,
+        request: RequestId,
+    ) -> BoxFuture<'a, Result<Option<Committed>, StoreError>> {
+        let participant = participant.clone();
+        self.lookup.aside(move |lookup| lookup.find(&participant, request))
     }
 
-    fn steps(&self, transaction: TransactionId) -> Result<Vec<Committed>, StoreError> {
-        self.step_rows(transaction)?.iter().map(|step| self.reader.read(step.location)).collect()
+    fn steps(&self, transaction: TransactionId) -> BoxFuture<'_, Result<Vec<Committed>, StoreError>> {
+        self.lookup.aside(move |lookup| lookup.steps(transaction))
     }
 
-    fn about(&self, subject: Subject, scene: Scene, most: usize) -> Result<Vec<Committed>, StoreError> {
-        // The newest of both; what left the overlay meanwhile comes twice.
-        let mut found = self.shared.overlay.about(subject, scene, most);
-        found.extend(self.rows.about(subject, scene, most)?);
-        found.sort_unstable_by(|a, b| b.cmp(a));
-        found.dedup();
-        found.truncate(most);
-        found.into_iter().map(|location| self.reader.read(location)).collect()
+    fn about(
+        &self,
+        subject: Subject,
+        scene: Scene,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Committed>, StoreError>> {
+        self.lookup.aside(move |lookup| lookup.about(subject, scene, most))
     }
 
-    fn scan(&self, kind: AggregateKind) -> Result<Vec<(AggregateKey, Stored)>, StoreError> {
-        let overlaid = self.shared.overlay.of_kind(kind);
-        let mut found = Vec::new();
-        for (key, row) in self.rows.scan(kind)? {
-            if !overlaid.contains_key(&key)
-                && let Some(stored) = stored_behind(row, &key, &*self.sealer)?
-            {
-                found.push((key, stored));
-            }
-        }
-        found.extend(overlaid.into_iter().filter_map(|(key, stored)| Some((key, stored?))));
-        Ok(found)
+    fn scan(&self, kind: AggregateKind) -> BoxFuture<'_, Result<Vec<(AggregateKey, Stored)>, StoreError>> {
+        self.lookup.aside(move |lookup| lookup.scan(kind))
     }
 
-    fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError> {
-        let batches = self.shared.overlay.batches();
-        let mut overlaid = HashMap::new();
-        for entry in batches.iter().flat_map(|batch| &batch.entries) {
-            for task in &entry.tasks {
-                overlaid.insert((entry.transaction, task.kind.clone()), task.clone());
-            }
-        }
-        // As many more as the overlay may take away again.
-        let indexed = self.rows.due_tasks(now_ms, most.saturating_add(overlaid.len()))?;
-        let still_open =
-            indexed.into_iter().filter(|task| !overlaid.contains_key(&(task.transaction, task.kind.clone())));
-        let mut due: Vec<_> = still_open.collect();
-        let newer = overlaid.iter().filter(|(_, task)| !task.done && task.due_at_ms <= now_ms);
-        due.extend(newer.map(|((transaction, kind), task)| DueTask {
-            transaction: *transaction,
-            kind: kind.clone(),
-            due_at_ms: task.due_at_ms,
-            body: task.body.clone().into(),
-        }));
-        due.sort_by(|a, b| (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind)));
-        due.truncate(most);
-        Ok(due)
+    fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {
+        self.lookup.aside(move |lookup| lookup.due_tasks(now_ms, most))
     }
 
     fn is_ready(&self) -> bool {

@@ -17,6 +17,7 @@ mod frame;
 mod inbox;
 mod index;
 mod indexer;
+mod lookup;
 mod lying_disk;
 mod merkle;
 mod observer;
@@ -157,23 +158,35 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, unit: Unit) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
     /// An aggregate as of the last acknowledged commit.
-    fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError>;
+    fn load<'a>(&'a self, key: &'a AggregateKey) -> BoxFuture<'a, Result<Option<Stored>, StoreError>>;
 
     /// The last step of the transaction that a request made.
-    fn find(&self, participant: &ParticipantId, request: RequestId) -> Result<Option<Committed>, StoreError>;
+    fn find<'a>(
+        &'a self,
+        participant: &'a ParticipantId,
+        request: RequestId,
+    ) -> BoxFuture<'a, Result<Option<Committed>, StoreError>>;
 
     /// Every step of a transaction, oldest first; empty when there is none.
-    fn steps(&self, transaction: TransactionId) -> Result<Vec<Committed>, StoreError>;
+    fn steps(&self, transaction: TransactionId) -> BoxFuture<'_, Result<Vec<Committed>, StoreError>>;
 
     /// The newest entries about a subject in one scene, newest first.
-    fn about(&self, subject: Subject, scene: Scene, most: usize) -> Result<Vec<Committed>, StoreError>;
+    fn about(
+        &self,
+        subject: Subject,
+        scene: Scene,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Vec<Committed>, StoreError>>;
 
     /// Every aggregate of a kind, for tables that are kept in memory (the deny
     /// list). In no order.
-    fn scan(&self, kind: crate::model::AggregateKind) -> Result<Vec<(AggregateKey, Stored)>, StoreError>;
+    fn scan(
+        &self,
+        kind: crate::model::AggregateKind,
+    ) -> BoxFuture<'_, Result<Vec<(AggregateKey, Stored)>, StoreError>>;
 
     /// Tasks due at `now_ms`, oldest first, at most `most`.
-    fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError>;
+    fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>>;
 
     /// Whether commits are taken; false after a failed sync and while starting.
     fn is_ready(&self) -> bool;

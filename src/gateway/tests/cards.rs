@@ -32,7 +32,7 @@ async fn a_loss_told_abroad_is_repeated_without_a_second_effect() {
         Reason::HomeRegionUnavailable,
     );
     assert!(away.retry_after.is_some());
-    assert!(bj.answered("hall:desk", 1).is_none());
+    assert!(bj.answered("hall:desk", 1).await.is_none());
     // It arrives, and the answer is lost: the worst case.
     bj.line.set(Mode::LosesAnswers);
     assert_refused(bj.lose(1, person.card).await, RefusalKind::Unavailable, Reason::HomeRegionUnavailable);
@@ -46,7 +46,7 @@ async fn a_loss_told_abroad_is_repeated_without_a_second_effect() {
     // Answered once, it is answered also when the home region is away.
     bj.line.set(Mode::Away);
     assert!(bj.lose(1, person.card).await.is_err());
-    assert_eq!(bj.answered("hall:desk", 1).expect("answered").entry, lost.entry);
+    assert_eq!(bj.answered("hall:desk", 1).await.expect("answered").entry, lost.entry);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_chip_is_authenticated_at_home_and_through_the_relay() {
             RefusalKind::Forbidden,
             Reason::SessionUsed,
         );
-        assert_eq!(serving.answered("lib:desk", 2).expect("answered").entry, done.entry);
+        assert_eq!(serving.answered("lib:desk", 2).await.expect("answered").entry, done.entry);
     }
 }
 
@@ -172,7 +172,7 @@ async fn a_code_lives_a_minute_and_is_scanned_once() {
     assert_refused(bj.scan(3, &code).await, RefusalKind::Forbidden, Reason::CodeUsed);
     bj.clock.advance_ms(1);
     assert_refused(tj.scan(1, &code).await, RefusalKind::Forbidden, Reason::CodeExpired);
-    assert_eq!(tj.answered("lib:desk", 1).expect("answered").entry, done.entry);
+    assert_eq!(tj.answered("lib:desk", 1).await.expect("answered").entry, done.entry);
     assert_refused(tj.scan(4, "OC1.NONSENSE").await, RefusalKind::Forbidden, Reason::CodeMalformed);
 }
 
@@ -233,7 +233,7 @@ async fn the_policy_says_what_a_code_is_worth_while_its_home_is_away() {
     let code =
         EcardCode { issuer: BEIJING, card: *person.card.as_bytes(), nonce: [77; 16], issued_at_ms: START };
     let code = code.issue(&*bj.vault).expect("signs").to_text();
-    tj.gateway.take_deny_delta(bj.gateway.deny_delta(0).expect("a delta")).await.expect("taken");
+    tj.gateway.take_deny_delta(bj.gateway.deny_delta(0).await.expect("a delta")).await.expect("taken");
     assert_refused(tj.scan(100, &code).await, RefusalKind::Forbidden, Reason::CardLost);
 }
 

@@ -34,12 +34,12 @@ async fn a_long_list_travels_in_parts_and_arrives_whole() {
     let mut known = 0;
     let mut parts = Vec::new();
     while known < 1_250 {
-        let part = tj.gateway.deny_delta(known).expect("a delta");
+        let part = tj.gateway.deny_delta(known).await.expect("a delta");
         parts.push(part.facts.len());
         known = bj.gateway.take_deny_delta(part).await.expect("taken");
     }
     assert_eq!(parts, [1_000, 250]);
-    for (_, fact) in tj.gateway.deny_delta(1_249).expect("a delta").facts {
+    for (_, fact) in tj.gateway.deny_delta(1_249).await.expect("a delta").facts {
         assert_eq!(bj.gateway.not_denied(&fact.card), Err(Reason::CardLost));
     }
     assert_eq!(bj.gateway.deny.len(), 1_250);
@@ -92,7 +92,7 @@ async fn what_a_dropped_call_left_untold_is_told_later() {
     let untold = async |request, person: &Person| {
         let call = bj.call("hall:desk", &method::REPORT_LOSS);
         let ask = bj.gateway.ask(&call, &bj.header(request, crate::model::Purpose::CardService));
-        let who = bj.gateway.known_card(person.card, ask.participant()).expect("known").who;
+        let who = bj.gateway.known_card(person.card, ask.participant()).await.expect("known").who;
         let id = person.card.as_bytes();
         let touches = vec![
             crate::model::AggregateKey::of::<crate::model::record::CardFile>(id),
@@ -117,7 +117,7 @@ async fn what_a_dropped_call_left_untold_is_told_later() {
 
     let third = bj.import(3).await;
     untold(3, &third).await;
-    bj.gateway.refresh_deny_list().expect("readable");
+    bj.gateway.refresh_deny_list().await.expect("readable");
     assert_eq!(bj.gateway.not_denied(&third.card), Err(Reason::CardLost));
     assert_eq!(bj.line.versions.lock().expect("no panic").last(), Some(&3));
 }

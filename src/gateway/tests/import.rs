@@ -78,7 +78,7 @@ async fn small_letters_in_a_register_are_the_same_card() {
     assert_eq!(report.taken, 1);
     let holder: crate::model::HolderId = person.line.holder.parse().expect("a holder");
     let file: crate::model::record::HolderFile =
-        bj.gateway.peek(holder.as_bytes()).expect("readable").expect("there");
+        bj.gateway.peek(holder.as_bytes()).await.expect("readable").expect("there");
     assert_eq!(file.card_number, "A00000001");
 }
 
@@ -90,11 +90,11 @@ async fn a_second_holder_under_the_same_number_is_reported_and_changes_nothing()
     second.line.social_security_number = first.line.social_security_number.clone();
     assert_eq!(fields(&bj, &second.line()).await, ["social_security_number"]);
     let card: Option<crate::model::record::CardFile> =
-        bj.gateway.peek(second.card.as_bytes()).expect("readable");
+        bj.gateway.peek(second.card.as_bytes()).await.expect("readable");
     assert!(card.is_none(), "nothing of the second holder was taken");
     let document = bj.gateway.document_hash("01", &first.line.social_security_number).expect("a key");
     let file: crate::model::record::DocumentFile =
-        bj.gateway.peek(&document).expect("readable").expect("there");
+        bj.gateway.peek(&document).await.expect("readable").expect("there");
     assert_eq!(hex::encode(file.holder), first.line.holder);
     // The same holder's next card comes in under the same document.
     let mut next = second;

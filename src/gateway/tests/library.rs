@@ -52,9 +52,10 @@ fn unknown() -> PortError {
     Unknown { why: "no answer".into() }.into()
 }
 
-fn last(bj: &Region, committed: &Committed) -> Committed {
+async fn last(bj: &Region, committed: &Committed) -> Committed {
     let id = committed.entry.transaction_id.as_slice().try_into().expect("sixteen bytes");
-    let steps = bj.gateway.store().steps(crate::model::TransactionId::from_bytes(id)).expect("readable");
+    let steps =
+        bj.gateway.store().steps(crate::model::TransactionId::from_bytes(id)).await.expect("readable");
     steps.last().expect("it has steps").clone()
 }
 
@@ -94,19 +95,19 @@ async fn an_unknown_outcome_is_pending_until_the_library_can_be_asked() {
         assert_ended(&pending, Status::Pending, "");
         let runner = TaskRunner::new(Arc::clone(&bj.gateway), Duration::from_secs(1));
         runner.turn().await;
-        assert_ended(&last(&bj, &pending), Status::Pending, "");
+        assert_ended(&last(&bj, &pending).await, Status::Pending, "");
         bj.clock.advance_ms(5_000);
         finds(&bj, Err(unknown()));
         runner.turn().await;
-        assert_ended(&last(&bj, &pending), Status::Pending, "");
+        assert_ended(&last(&bj, &pending).await, Status::Pending, "");
         bj.clock.advance_ms(60_000);
         finds(&bj, Ok(found));
         runner.turn().await;
-        assert_ended(&last(&bj, &pending), status, reason);
-        assert_ended(&bj.answered("lib:desk", 1).expect("answered"), status, reason);
+        assert_ended(&last(&bj, &pending).await, status, reason);
+        assert_ended(&bj.answered("lib:desk", 1).await.expect("answered"), status, reason);
         bj.clock.advance_ms(600_000);
         runner.turn().await;
-        assert!(bj.gateway.store().due_tasks(i64::MAX, 10).expect("readable").is_empty());
+        assert!(bj.gateway.store().due_tasks(i64::MAX, 10).await.expect("readable").is_empty());
     }
 }
 
@@ -122,11 +123,11 @@ async fn an_outcome_nobody_can_tell_is_taken_back() {
         finds(&bj, Ok(Inquiry::CannotTell));
         runner.turn().await;
     }
-    assert_ended(&last(&bj, &pending), Status::Pending, "");
+    assert_ended(&last(&bj, &pending).await, Status::Pending, "");
     bj.clock.advance_ms(60_000);
     answers(&bj, Ok(LibraryAnswer::default()));
     runner.turn().await;
-    assert_ended(&last(&bj, &pending), Status::Reversed, "OUTCOME_REVERSED");
+    assert_ended(&last(&bj, &pending).await, Status::Reversed, "OUTCOME_REVERSED");
     let acts: Vec<_> = bj.library.called.lock().expect("no panic").iter().map(|(act, _)| *act).collect();
     assert_eq!(acts, [LibraryAct::Checkout, LibraryAct::Checkin]);
 }
@@ -200,15 +201,16 @@ async fn a_transaction_is_told_to_its_own_participant_only() {
     let id = crate::model::TransactionId::from_bytes(
         done.entry.transaction_id.as_slice().try_into().expect("sixteen bytes"),
     );
-    let told = |terminal, ask| {
-        let steps = bj.gateway.transaction(&bj.call(terminal, &method::GET_TRANSACTION), ask);
+    let told = async |terminal, ask| {
+        let call = bj.call(terminal, &method::GET_TRANSACTION);
+        let steps = bj.gateway.transaction(&call, ask).await;
         steps.map(|steps| steps.len()).map_err(|refusal| refusal.reason)
     };
     let request = TransactionAsk::Request(crate::model::RequestId::from_bytes([1; 16]));
-    assert_eq!(told("lib:kiosk", TransactionAsk::Transaction(id)), Ok(2));
-    assert_eq!(told("lib:desk", request), Ok(2));
+    assert_eq!(told("lib:kiosk", TransactionAsk::Transaction(id)).await, Ok(2));
+    assert_eq!(told("lib:desk", request).await, Ok(2));
     for ask in [TransactionAsk::Transaction(id), request] {
-        assert_eq!(told("metro:gate", ask), Err(Reason::TransactionUnknown));
+        assert_eq!(told("metro:gate", ask).await, Err(Reason::TransactionUnknown));
     }
 }
 

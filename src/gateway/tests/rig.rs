@@ -316,7 +316,7 @@ impl Region {
         .expect("a store");
         let library = Arc::new(FakeLibrary::default());
         let libraries: Libraries = [("lib".to_owned(), Arc::clone(&library) as Arc<dyn LibraryPort>)].into();
-        let gateway = Gateway::open(Parts {
+        let gateway = at_once(Gateway::open(Parts {
             province,
             store: Arc::new(store),
             vault: Arc::clone(&vault) as _,
@@ -325,7 +325,7 @@ impl Region {
             live: live(trust),
             clock: Arc::clone(&clock) as _,
             rng: Arc::new(SystemRng),
-        })
+        }))
         .expect("a gateway");
         let line = Line::new(province);
         gateway.join(Arc::clone(&line) as _);
@@ -428,11 +428,18 @@ impl Region {
     }
 
     /// As the edge does after a refusal.
-    pub fn answered(&self, terminal: &str, request: u8) -> Option<Committed> {
+    pub async fn answered(&self, terminal: &str, request: u8) -> Option<Committed> {
         let call = self.call(terminal, &method::GET_TRANSACTION);
         let request_id = RequestId::from_bytes([request; 16]);
-        self.gateway.answered_before(&call, request_id, &[request; 32]).expect("readable")
+        self.gateway.answered_before(&call, request_id, &[request; 32]).await.expect("readable")
     }
+}
+
+/// Waits for a future that is ready as soon as it is asked, within a test's own
+/// runtime too.
+fn at_once<F: Future<Output: Send> + Send>(future: F) -> F::Output {
+    let run = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future);
+    std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"))
 }
 
 /// Two regions with one transit root, joined.

@@ -26,7 +26,7 @@ async fn forged_taps_cannot_fill_the_journal() {
         assert_eq!(bj.entries().min(before), before);
         let refusal = assert_refused(result, RefusalKind::Forbidden, Reason::MacWrong);
         bj.gateway.audit_refusal(&call, &refusal);
-        assert!(bj.answered("metro:gate", request).is_none());
+        assert!(bj.answered("metro:gate", request).await.is_none());
     }
     // The refusals are written behind the callers' backs; a tap waits for them.
     for request in 50..53 {
@@ -47,7 +47,7 @@ async fn a_repeat_is_answered_as_before_and_another_payload_is_misuse() {
     assert_eq!((&again.entry, &again.detail), (&first.entry, &first.detail));
     assert_eq!(again.receipt.leaf, first.receipt.leaf);
     let call = bj.call("metro:gate", &method::TAP);
-    let misused = bj.gateway.answered_before(&call, RequestId::from_bytes([1; 16]), &[9; 32]);
+    let misused = bj.gateway.answered_before(&call, RequestId::from_bytes([1; 16]), &[9; 32]).await;
     assert_eq!(misused.expect_err("another payload").kind, RefusalKind::Misused);
 }
 
@@ -57,7 +57,7 @@ async fn a_foreign_card_that_the_list_names_is_declined() {
     let person = tj.import(1).await;
     assert_ended(&bj.tap(1, &person, 1).await.expect("a good tap"), Status::Completed, "");
     tj.lose(1, person.card).await.expect("reported");
-    let delta = tj.gateway.deny_delta(0).expect("a delta");
+    let delta = tj.gateway.deny_delta(0).await.expect("a delta");
     assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(1));
     assert_ended(&bj.tap(2, &person, 2).await.expect("an answer"), Status::Declined, "CARD_LOST");
 }

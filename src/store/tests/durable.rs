@@ -35,16 +35,16 @@ fn broken_promise(found: &World, acknowledged: &HashMap<u32, Committed>) -> Opti
         Err(error) => return Some(format!("the store does not open: {error}")),
     };
     for (number, before) in acknowledged {
-        match store.find(&participant(), request(*number)) {
+        match store.lookup.find(&participant(), request(*number)) {
             Ok(Some(after)) if after.entry == before.entry && after.detail == before.detail => {}
             other => return Some(format!("request {number} was acknowledged, now: {other:?}")),
         }
     }
     let mut rides = 0;
     for holder in 0..5 {
-        let stored = store.load(&code(holder)).ok()?;
+        let stored = store.lookup.load(&code(holder)).ok()?;
         rides += stored.map_or(0, |stored| stored.revision);
-        let again = store.about(subject(holder), Scene::Transit, usize::MAX).ok()?;
+        let again = store.lookup.about(subject(holder), Scene::Transit, usize::MAX).ok()?;
         let requests: std::collections::HashSet<_> = again.iter().map(|one| &one.entry.request_id).collect();
         if requests.len() != again.len() {
             return Some("a request stands twice in the journal".to_owned());
@@ -190,7 +190,7 @@ fn a_tail_torn_at_any_byte_costs_nothing_acknowledged() {
         let world = world.found(disk.clone());
         let store = world.open();
         for number in 0..2 {
-            let found = store.find(&participant(), request(number)).expect("readable");
+            let found = store.lookup.find(&participant(), request(number)).expect("readable");
             assert!(found.is_some(), "cut at {cut}: request {number} is lost");
         }
         let again = commit(&store, tap(2, 9, 1)).expect("answered");
@@ -210,21 +210,21 @@ fn a_failed_sync_stops_the_store_until_it_is_opened_again() {
     assert!(matches!(commit(&store, tap(1, 1, 1)), Err(StoreError::Stopped(_))));
     assert!(!store.is_ready());
     assert!(matches!(commit(&store, tap(2, 2, 1)), Err(StoreError::Stopped(_))));
-    assert!(store.find(&participant(), request(0)).expect("readable").is_some());
-    assert_eq!(store.load(&code(1)).expect("readable").map(|card| card.revision), Some(1));
+    assert!(store.lookup.find(&participant(), request(0)).expect("readable").is_some());
+    assert_eq!(store.lookup.load(&code(1)).expect("readable").map(|card| card.revision), Some(1));
     drop(store);
 
     let store = world.open();
     assert!(store.is_ready());
     // The outcome was unknown; the retry settles it, once.
     commit(&store, tap(1, 3, 1)).expect("answered");
-    assert_eq!(store.load(&code(1)).expect("readable").map(|card| card.revision), Some(2));
+    assert_eq!(store.lookup.load(&code(1)).expect("readable").map(|card| card.revision), Some(2));
     // What was adopted at the reopening is durable now, though the failed sync
     // had marked its pages clean.
     let found = world.found(disk.lose_power(3));
     drop(store);
     let store = found.open();
-    assert!(store.find(&participant(), request(1)).expect("readable").is_some());
+    assert!(store.lookup.find(&participant(), request(1)).expect("readable").is_some());
 }
 
 #[test]
@@ -237,10 +237,10 @@ fn a_failed_sync_adopted_at_reopening_survives_power_loss() {
     commit(&store, tap(1, 1, 1)).expect_err("the sync failed");
     drop(store);
     let store = world.open();
-    let adopted = store.find(&participant(), request(1)).expect("readable").is_some();
+    let adopted = store.lookup.find(&participant(), request(1)).expect("readable").is_some();
     let found = world.found(disk.lose_power(1));
     drop(store);
-    let later = found.open().find(&participant(), request(1)).expect("readable").is_some();
+    let later = found.open().lookup.find(&participant(), request(1)).expect("readable").is_some();
     assert_eq!(adopted, later, "what was shown after reopening does not vanish");
 }
 
@@ -254,7 +254,7 @@ fn stops_and_recovers(fault: Fault) {
     assert!(matches!(commit(&store, tap(1, 1, 1)), Err(StoreError::Stopped(_))), "{fault:?}");
     drop(store);
     let store = world.open();
-    assert!(store.find(&participant(), request(0)).expect("readable").is_some());
+    assert!(store.lookup.find(&participant(), request(0)).expect("readable").is_some());
     commit(&store, tap(1, 2, 1)).expect("answered");
     store.close();
     world.verify().expect("the journal holds");
@@ -284,13 +284,13 @@ fn the_journal_rolls_to_new_segments_and_is_read_across_them() {
     }
     assert!(disk.list().expect("listed").len() > 3, "several segments");
     for number in (0..500).step_by(37) {
-        let found = store.find(&participant(), request(number)).expect("readable").expect("there");
+        let found = store.lookup.find(&participant(), request(number)).expect("readable").expect("there");
         assert_receipt(&found);
     }
     let found = world.found(disk.lose_power(5));
     drop(store);
     let store = found.open();
-    assert_receipt(&store.find(&participant(), request(499)).expect("readable").expect("there"));
+    assert_receipt(&store.lookup.find(&participant(), request(499)).expect("readable").expect("there"));
     store.close();
     assert_eq!(found.verify().expect("the journal holds").entries, 500);
 }
@@ -311,7 +311,7 @@ fn a_real_folder_is_held_by_one_store_and_found_again() {
         commit(&store, tap(number, number, (number % 5) as u8)).expect("committed");
     }
     settle(&store);
-    let about = store.about(subject(1), Scene::Transit, 7).expect("readable");
+    let about = store.lookup.about(subject(1), Scene::Transit, 7).expect("readable");
     assert_eq!(about.len(), 7);
     drop(store);
     let report = verify_dir(&dir.path().join("journal"), Some(&signed_by_test_vault)).expect("holds");
@@ -327,9 +327,9 @@ fn a_real_folder_is_held_by_one_store_and_found_again() {
         let again = commit(&store, tap(17, 9_999, 0)).expect("answered");
         assert!(again.replayed);
         assert_receipt(&again);
-        let rides = store.load(&transit(2)).expect("readable").expect("there");
+        let rides = store.lookup.load(&transit(2)).expect("readable").expect("there");
         assert_eq!(rides.revision, 60);
-        let newest = store.about(subject(1), Scene::Transit, 7).expect("readable");
+        let newest = store.lookup.about(subject(1), Scene::Transit, 7).expect("readable");
         assert_eq!(newest[0].entry, about[0].entry);
     }
 }

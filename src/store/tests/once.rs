@@ -18,7 +18,7 @@ fn parallel_duplicates_have_one_effect_and_one_answer() {
         assert_eq!(answer.detail, "ride 7");
         assert_receipt(answer);
     }
-    let stored = store.load(&code(1)).expect("readable").expect("there");
+    let stored = store.lookup.load(&code(1)).expect("readable").expect("there");
     assert_eq!(stored.revision, 1, "the card was written once");
 }
 
@@ -204,7 +204,7 @@ proptest! {
                 }
             }
             for (holder, rides) in rides.iter().enumerate() {
-                let stored = store.load(&transit(holder as u8)).expect("readable");
+                let stored = store.lookup.load(&transit(holder as u8)).expect("readable");
                 prop_assert_eq!(stored.map_or(0, |stored| stored.revision), *rides);
             }
         }

@@ -26,10 +26,10 @@ fn at_every_stage(units: Vec<Unit>, holds: impl Fn(&EmbeddedStore)) {
 fn the_newest_entries_about_a_subject_come_first() {
     let units = (0..20).map(|number| tap(number, number, (number % 2) as u8)).collect();
     at_every_stage(units, |store| {
-        let newest = store.about(subject(1), Scene::Transit, 3).expect("readable");
+        let newest = store.lookup.about(subject(1), Scene::Transit, 3).expect("readable");
         let details: Vec<_> = newest.iter().map(|one| one.detail.clone()).collect();
         assert_eq!(details, ["ride 19", "ride 17", "ride 15"]);
-        assert!(store.about(subject(1), Scene::Library, 3).expect("readable").is_empty());
+        assert!(store.lookup.about(subject(1), Scene::Library, 3).expect("readable").is_empty());
     });
 }
 
@@ -45,13 +45,13 @@ fn tasks_are_due_until_they_are_done() {
     ];
     at_every_stage(units, |store| {
         let due = |now, most| -> Vec<_> {
-            let tasks = store.due_tasks(now, most).expect("readable");
+            let tasks = store.lookup.due_tasks(now, most).expect("readable");
             tasks.into_iter().map(|task| (task.transaction, task.due_at_ms)).collect()
         };
         assert_eq!(due(30, 9), [(transaction(2), 25), (transaction(1), 30)]);
         assert_eq!(due(30, 1), [(transaction(2), 25)]);
         assert_eq!(due(24, 9), []);
-        let steps = store.steps(transaction(2)).expect("readable");
+        let steps = store.lookup.steps(transaction(2)).expect("readable");
         assert_eq!(steps.iter().map(|step| step.entry.step).collect::<Vec<_>>(), [0, 1]);
     });
 }
@@ -67,6 +67,7 @@ fn every_aggregate_of_a_kind_is_scanned() {
     at_every_stage(units, |store| {
         let keys = |kind| {
             let mut keys: Vec<_> = store
+                .lookup
                 .scan(kind)
                 .expect("readable")
                 .into_iter()
@@ -78,7 +79,7 @@ fn every_aggregate_of_a_kind_is_scanned() {
         assert_eq!(keys(AggregateKind::CodeUse), [(code(0), 2), (code(1), 2), (code(3), 2)]);
         assert_eq!(keys(AggregateKind::Transit).len(), 4);
         assert_eq!(keys(AggregateKind::Deny), []);
-        assert_eq!(store.load(&code(2)).expect("readable"), None);
+        assert_eq!(store.lookup.load(&code(2)).expect("readable"), None);
     });
 }
 
@@ -93,12 +94,12 @@ fn destroying_a_key_erases_the_person_and_breaks_no_chain() {
     settle(&store);
     world.sealer.destroy(subject(1));
     let check = |store: &EmbeddedStore| {
-        let gone = store.find(&participant(), request(1)).expect("readable").expect("there");
+        let gone = store.lookup.find(&participant(), request(1)).expect("readable").expect("there");
         assert_eq!(gone.detail, "", "nothing personal is left");
         assert_receipt(&gone);
-        assert_eq!(store.load(&transit(1)).expect("readable"), None);
+        assert_eq!(store.lookup.load(&transit(1)).expect("readable"), None);
         assert_eq!(
-            store.find(&participant(), request(2)).expect("readable").expect("there").detail,
+            store.lookup.find(&participant(), request(2)).expect("readable").expect("there").detail,
             "ride 2"
         );
     };

@@ -96,7 +96,7 @@ fn an_index_of_another_journal_is_rebuilt() {
     let mixed = World { index: Arc::clone(&other.index), ..world.clone() };
     mixed.clock.advance_ms(5);
     let store = mixed.open();
-    assert!(store.find(&participant(), request(499)).expect("readable").is_some());
+    assert!(store.lookup.find(&participant(), request(499)).expect("readable").is_some());
     store.close();
     mixed.verify().expect("the journal holds");
 }

@@ -1,0 +1,156 @@
+//! What may be asked of journal and state without changing them. The overlay is
+//! asked first: what leaves it meanwhile is in the index.
+//!
+//! Everything here blocks on disks and unsealing; [`Lookup::aside`] keeps that off
+//! the threads that serve calls.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    Committed, DueTask, Proof, StoreError,
+    committer::Shared,
+    effects::{claim_key, stored_behind},
+    reader::Reader,
+    rows::{Rows, StepRow},
+};
+use crate::{
+    crypto::Sealer,
+    model::{
+        AggregateKey, AggregateKind, Millis, ParticipantId, RequestId, Scene, Stored, Subject, TransactionId,
+    },
+};
+
+/// The readable side of an open store.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    pub(super) shared: Arc<Shared>,
+    pub(super) rows: Rows,
+    pub(super) reader: Arc<Reader>,
+    pub(super) sealer: Arc<dyn Sealer>,
+}
+
+impl Lookup {
+    /// Runs a question on a thread that may block; in place where no runtime is.
+    pub(super) fn aside<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Lookup) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let lookup = self.clone();
+        Box::pin(async move {
+            match tokio::runtime::Handle::try_current() {
+                Err(_) => ask(&lookup),
+                Ok(runtime) => runtime
+                    .spawn_blocking(move || ask(&lookup))
+                    .await
+                    .unwrap_or_else(|_| Err(StoreError::Stopped("a question was given up".into()))),
+            }
+        })
+    }
+
+    pub(super) fn step_rows(&self, transaction: TransactionId) -> Result<Vec<StepRow>, StoreError> {
+        let overlaid = self.shared.overlay.look(|layer| layer.steps(transaction).to_vec());
+        let mut steps = self.rows.steps(transaction)?;
+        for step in overlaid {
+            if steps.iter().all(|known| known.step != step.step) {
+                steps.push(step);
+            }
+        }
+        steps.sort_by_key(|step| step.step);
+        Ok(steps)
+    }
+
+    pub(super) fn last_step(&self, transaction: TransactionId) -> Result<Option<Committed>, StoreError> {
+        let last = self.step_rows(transaction)?.pop();
+        last.map(|step| self.reader.read(step.location)).transpose()
+    }
+
+    pub(super) fn prove(&self, transaction: TransactionId) -> Result<Vec<Proof>, StoreError> {
+        self.step_rows(transaction)?.iter().map(|step| self.reader.prove(step.location)).collect()
+    }
+
+    pub(super) fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+        if let Some(stored) = self.shared.overlay.look(|layer| layer.aggregate(key)) {
+            return Ok(stored);
+        }
+        match self.rows.aggregate(key)? {
+            Some(row) => stored_behind(row, key, &*self.sealer),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn find(
+        &self,
+        participant: &ParticipantId,
+        request: RequestId,
+    ) -> Result<Option<Committed>, StoreError> {
+        let key = claim_key(participant.as_str(), request.as_bytes());
+        let claim = match self.shared.overlay.look(|layer| layer.claim(&key)) {
+            Some(claim) => Some(claim),
+            None => self.rows.claim(&key)?,
+        };
+        match claim {
+            Some(claim) => self.last_step(claim.transaction),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn steps(&self, transaction: TransactionId) -> Result<Vec<Committed>, StoreError> {
+        self.step_rows(transaction)?.iter().map(|step| self.reader.read(step.location)).collect()
+    }
+
+    pub(super) fn about(
+        &self,
+        subject: Subject,
+        scene: Scene,
+        most: usize,
+    ) -> Result<Vec<Committed>, StoreError> {
+        // The newest of both; what left the overlay meanwhile comes twice.
+        let mut found = self.shared.overlay.about(subject, scene, most);
+        found.extend(self.rows.about(subject, scene, most)?);
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.dedup();
+        found.truncate(most);
+        found.into_iter().map(|location| self.reader.read(location)).collect()
+    }
+
+    pub(super) fn scan(&self, kind: AggregateKind) -> Result<Vec<(AggregateKey, Stored)>, StoreError> {
+        let overlaid = self.shared.overlay.of_kind(kind);
+        let mut found = Vec::new();
+        for (key, row) in self.rows.scan(kind)? {
+            if !overlaid.contains_key(&key)
+                && let Some(stored) = stored_behind(row, &key, &*self.sealer)?
+            {
+                found.push((key, stored));
+            }
+        }
+        found.extend(overlaid.into_iter().filter_map(|(key, stored)| Some((key, stored?))));
+        Ok(found)
+    }
+
+    pub(super) fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError> {
+        let batches = self.shared.overlay.batches();
+        let mut overlaid = HashMap::new();
+        for entry in batches.iter().flat_map(|batch| &batch.entries) {
+            for task in &entry.tasks {
+                overlaid.insert((entry.transaction, task.kind.clone()), task.clone());
+            }
+        }
+        // As many more as the overlay may take away again.
+        let indexed = self.rows.due_tasks(now_ms, most.saturating_add(overlaid.len()))?;
+        let still_open =
+            indexed.into_iter().filter(|task| !overlaid.contains_key(&(task.transaction, task.kind.clone())));
+        let mut due: Vec<_> = still_open.collect();
+        let newer = overlaid.iter().filter(|(_, task)| !task.done && task.due_at_ms <= now_ms);
+        due.extend(newer.map(|((transaction, kind), task)| DueTask {
+            transaction: *transaction,
+            kind: kind.clone(),
+            due_at_ms: task.due_at_ms,
+            body: task.body.clone().into(),
+        }));
+        due.sort_by(|a, b| (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind)));
+        due.truncate(most);
+        Ok(due)
+    }
+}
