@@ -28,10 +28,15 @@ const NOW: Millis = 1_790_000_000_000;
 
 fn tap_mac(bench: &mut Criterion) {
     let vault = SoftVault::generate(&SystemRng);
-    let record =
-        TapRecord {
-            kind: 1, station: "沙河", line: "昌平线", tapped_at_ms: NOW, counter: 7, card: CARD
-        };
+    let record = TapRecord {
+        kind: 1,
+        station: "沙河",
+        line: "昌平线",
+        tapped_at_ms: NOW,
+        counter: 7,
+        card: CARD,
+        valid_until: 0,
+    };
     let mac = SandboxSuite.tap_mac(&vault, &record).expect("a root");
     bench.bench_function("tap MAC check", |bench| {
         bench.iter(|| SandboxSuite.verify_tap(&vault, black_box(&record), &mac).expect("right"));
@@ -56,6 +61,7 @@ fn decide_tap(bench: &mut Criterion) {
         line: "昌平线".into(),
         tapped_at_ms: NOW,
         counter,
+        valid_until: 0,
         offline: false,
         denied: None,
     };
@@ -83,7 +89,12 @@ fn header(bench: &mut Criterion) {
             station: "沙河".into(),
             line: "昌平线".into(),
             tapped_at_ms: NOW,
-            read: Some(TransitRead { card_identifier: CARD.to_vec(), counter: 7, mac: vec![1; 8] }),
+            read: Some(TransitRead {
+                card_identifier: CARD.to_vec(),
+                counter: 7,
+                mac: vec![1; 8],
+                valid_until: 0,
+            }),
         }),
     };
     bench.bench_function("header parse + fingerprint", |bench| {

@@ -43,12 +43,15 @@ def stubs(proto: Path):
     return [import_module("onecard." + module) for module in modules]
 
 
-def tap_record(kind: int, station: str, line: str, tapped_at_ms: int, counter: int, card: bytes) -> bytes:
+def tap_record(
+    kind: int, station: str, line: str, tapped_at_ms: int, counter: int, card: bytes, valid_until: int
+) -> bytes:
     """The bytes under the MAC, as docs/standard/sandbox-suite.md lays them out."""
     record = b"onecard/tap/v1\0" + bytes([kind])
     for text in (station.encode(), line.encode()):
         record += struct.pack(">I", len(text)) + text
-    return record + struct.pack(">qI", tapped_at_ms, counter) + card
+    record += struct.pack(">qI", tapped_at_ms, counter) + card
+    return record + struct.pack(">I", valid_until) if valid_until else record
 
 
 def tap_mac(transit_key: bytes, record: bytes) -> bytes:
@@ -146,8 +149,13 @@ def main() -> int:
     chip = bytes.fromhex(card["chip"])
     identifier, transit_key = chip[:16], chip[32:]
     now_ms = time.time_ns() // 1_000_000
-    record = tap_record(arguments.kind, arguments.station, arguments.line, now_ms, counter, identifier)
-    read = transit.TransitRead(card_identifier=identifier, counter=counter, mac=tap_mac(transit_key, record))
+    record = tap_record(arguments.kind, arguments.station, arguments.line, now_ms, counter, identifier, card["valid_until"])
+    read = transit.TransitRead(
+        card_identifier=identifier,
+        counter=counter,
+        mac=tap_mac(transit_key, record),
+        valid_until=card["valid_until"],
+    )
     request = transit.TapRequest(
         header=common.RequestHeader(
             request_id=str(uuid.uuid4()),

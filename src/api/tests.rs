@@ -162,7 +162,12 @@ fn tap() -> transit::TapRequest {
             station: "沙河".into(),
             line: "昌平线".into(),
             tapped_at_ms: 1,
-            read: Some(transit::TransitRead { card_identifier: vec![0x11; 16], counter: 1, mac: vec![1; 8] }),
+            read: Some(transit::TransitRead {
+                card_identifier: vec![0x11; 16],
+                counter: 1,
+                mac: vec![1; 8],
+                valid_until: 0,
+            }),
         }),
     }
 }

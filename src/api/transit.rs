@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     gateway::{Call, Gateway, JourneysAsk, Refusal, RefusalKind, TapAsk, TapSide, Violation, method},
+    identity::CardDate,
     limits,
     model::{Outcome, Purpose, record},
     proto::transit::v1::{self as wire, transit_service_server::TransitService},
@@ -268,6 +269,14 @@ fn tap_ask(fields: &mut Fields, request: wire::TapRequest, offline: bool) -> Opt
     };
     let card = fields.take(parse::card_bytes("tap.read.card_identifier", &read.card_identifier));
     let mac = fields.take(parse::exactly::<8>("tap.read.mac", &read.mac));
+    let valid_until = read.valid_until;
+    if valid_until != 0 && CardDate::from_yyyymmdd(valid_until).is_err() {
+        fields.wrong(
+            "tap.read.valid_until",
+            "须为卡片有效期 yyyymmdd，读卡器未读取时为 0",
+            "must be the card's last good day, yyyymmdd, or 0 where the reader does not read it",
+        );
+    }
     Some(TapAsk {
         side: side?,
         station: station?,
@@ -276,6 +285,7 @@ fn tap_ask(fields: &mut Fields, request: wire::TapRequest, offline: bool) -> Opt
         card: card?,
         counter: read.counter,
         mac: mac?,
+        valid_until,
         offline,
     })
 }

@@ -47,13 +47,17 @@ pub struct TapRecord<'a> {
     pub counter: u32,
     /// AAZ501.
     pub card: [u8; 16],
+    /// The card's last good day as its public file says, yyyymmdd; 0 where the reader
+    /// did not read it.
+    pub valid_until: u32,
 }
 
 impl TapRecord<'_> {
     /// The bytes under the MAC. Two different records never have the same: every
-    /// field has a fixed length or is preceded by its own.
+    /// field has a fixed length or is preceded by its own, and the validity, which
+    /// stands last, is there when it is not 0.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(TAP_DOMAIN.len() + 37 + self.station.len() + self.line.len());
+        let mut bytes = Vec::with_capacity(TAP_DOMAIN.len() + 41 + self.station.len() + self.line.len());
         bytes.extend_from_slice(TAP_DOMAIN);
         bytes.push(self.kind);
         for text in [self.station, self.line] {
@@ -64,6 +68,9 @@ impl TapRecord<'_> {
         bytes.extend_from_slice(&self.tapped_at_ms.to_be_bytes());
         bytes.extend_from_slice(&self.counter.to_be_bytes());
         bytes.extend_from_slice(&self.card);
+        if self.valid_until != 0 {
+            bytes.extend_from_slice(&self.valid_until.to_be_bytes());
+        }
         bytes
     }
 }
@@ -204,6 +211,7 @@ mod tests {
             tapped_at_ms: 1_790_000_000_000,
             counter: 7,
             card: CARD,
+            valid_until: 0,
         }
     }
 
@@ -266,6 +274,7 @@ mod tests {
             TapRecord { tapped_at_ms: 1_790_000_000_001, ..record() },
             TapRecord { counter: 8, ..record() },
             TapRecord { card: [0x12; 16], ..record() },
+            TapRecord { valid_until: 20_991_231, ..record() },
         ] {
             assert_eq!(check(&altered, &mac), Err(SuiteError::MacWrong), "{altered:?}");
         }
@@ -312,11 +321,11 @@ mod tests {
     proptest! {
         #[test]
         fn two_different_taps_never_have_the_same_bytes(
-            one in ("[a-c]{0,3}", "[a-c]{0,3}", 1..3u8, 0..2i64, 0..2u32, 0..2u8),
-            other in ("[a-c]{0,3}", "[a-c]{0,3}", 1..3u8, 0..2i64, 0..2u32, 0..2u8),
+            one in ("[a-c]{0,3}", "[a-c]{0,3}", 1..3u8, 0..2i64, 0..2u32, 0..2u8, 0..2u32),
+            other in ("[a-c]{0,3}", "[a-c]{0,3}", 1..3u8, 0..2i64, 0..2u32, 0..2u8, 0..2u32),
         ) {
-            let record = |(station, line, kind, tapped_at_ms, counter, card): &(String, String, u8, i64, u32, u8)|
-                TapRecord { kind: *kind, station, line, tapped_at_ms: *tapped_at_ms, counter: *counter, card: [*card; 16] }
+            let record = |(station, line, kind, tapped_at_ms, counter, card, valid_until): &(String, String, u8, i64, u32, u8, u32)|
+                TapRecord { kind: *kind, station, line, tapped_at_ms: *tapped_at_ms, counter: *counter, card: [*card; 16], valid_until: *valid_until }
                     .encode();
             prop_assert_eq!(record(&one) == record(&other), one == other);
         }

@@ -69,6 +69,7 @@ fn suite_vector(seed: u8) -> Value {
         tapped_at_ms: 1_790_000_000_000 - i64::from(seed),
         counter: u32::from(seed) << 20,
         card,
+        valid_until: if seed % 3 == 0 { 0 } else { 20_300_101 + u32::from(seed) % 28 },
     };
     json!({
         "card_root": hex::encode(key(seed)), "transit_root": hex::encode(key(seed.wrapping_add(1))),
@@ -81,7 +82,7 @@ fn suite_vector(seed: u8) -> Value {
         "internal_authenticator": hex::encode(answer.internal_authenticator),
         "external_authenticator": hex::encode(answer.external_authenticator),
         "kind": record.kind, "station": record.station, "line": record.line,
-        "tapped_at_ms": record.tapped_at_ms, "counter": record.counter,
+        "tapped_at_ms": record.tapped_at_ms, "counter": record.counter, "valid_until": record.valid_until,
         "mac": hex::encode(SandboxSuite.tap_mac(&vault, &record).expect("the root")),
     })
 }

@@ -182,6 +182,7 @@ pub fn delta_to_wire(delta: &DenyDelta) -> wire::DenyListDelta {
         card_state: fact.card_state.into(),
         expires_at_ms: fact.expires_at_ms,
         version: *version,
+        denied_since_ms: fact.since_ms,
     };
     wire::DenyListDelta {
         region: format!("{:06}", delta.province),
@@ -204,6 +205,7 @@ pub fn delta_of(wire: wire::DenyListDelta, from: u32) -> Result<DenyDelta, BadMe
             denied: change.denied,
             card_state: u8::try_from(change.card_state).map_err(|_| BadMessage)?,
             expires_at_ms: change.expires_at_ms,
+            since_ms: change.denied_since_ms,
         };
         let is_theirs = fact.card.region().province().code() == from;
         if !is_theirs || change.version <= wire.since || change.version > wire.version {

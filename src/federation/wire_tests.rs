@@ -135,7 +135,7 @@ fn a_region_speaks_for_its_own_list_only() {
             let mut bytes = *card("120101").as_bytes();
             bytes[15] = number;
             let card = CardIdentifier::from_bytes(bytes).expect("a region");
-            DenyFact { card, denied: true, card_state: 2, expires_at_ms: 0 }
+            DenyFact { card, denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 }
         };
         let delta =
             DenyDelta { province: 120_000, since: 4, version: 7, facts: vec![(5, fact(1)), (7, fact(2))] };

@@ -96,6 +96,7 @@ impl Gateway {
             denied: file.denied,
             card_state: digit(&file),
             expires_at_ms: file.expires_at_ms,
+            since_ms: file.denied_since_ms,
         };
         self.deny.note(self.province, said.deny_list_version, &change);
         if let Some(peers) = self.peers() {
@@ -210,6 +211,7 @@ fn fact_of(key: &AggregateKey, file: &DenyFile) -> Option<DenyFact> {
         denied: file.denied,
         card_state: digit(file),
         expires_at_ms: file.expires_at_ms,
+        since_ms: file.denied_since_ms,
     })
 }
 
@@ -223,5 +225,6 @@ fn change_of_fact(fact: &DenyFact) -> DenyChange {
         denied: fact.denied,
         card_state: fact.card_state,
         expires_at_ms: fact.expires_at_ms,
+        since_ms: fact.since_ms,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
     model::{
-        AggregateKey, Decision, Millis, Outcome, Purpose, Scene, Status,
+        AggregateKey, Decision, Denial, Millis, Outcome, Purpose, Scene, Status,
         record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
     scenes::{
@@ -31,6 +31,8 @@ pub struct TapAsk {
     pub card: CardIdentifier,
     pub counter: u32,
     pub mac: [u8; 8],
+    /// yyyymmdd as the card says; 0 where the gate did not read it.
+    pub valid_until: u32,
     /// From an upload of taps taken while the line was down.
     pub offline: bool,
 }
@@ -71,8 +73,10 @@ impl Gateway {
         } else {
             self.foreign_card(tap.card, ask.participant())?
         };
-        let denied =
-            self.deny.state(tap.card.as_bytes(), self.now_ms()).map(|denied| reason_of(denied.card_state));
+        let denied = self
+            .deny
+            .state(tap.card.as_bytes(), self.now_ms())
+            .map(|denied| Denial { reason: reason_of(denied.card_state), since_ms: denied.since_ms });
         let mut request = TapRequest {
             transaction: ask.transaction,
             card: *tap.card.as_bytes(),
@@ -86,19 +90,22 @@ impl Gateway {
             line: tap.line,
             tapped_at_ms: tap.tapped_at_ms,
             counter: tap.counter,
+            valid_until: tap.valid_until,
             offline: tap.offline,
             denied,
         };
         let mut touches = transit::touches(&request);
         // Our own card's file says it at commitment; for a foreign card the deny file
-        // does, so that no tap overtakes a delta that was acknowledged.
-        if !card_is_ours {
+        // does, so that no tap overtakes a delta that was acknowledged. Since when a
+        // card is dead stands in the deny file alone.
+        let ask_deny_file = !card_is_ours || tap.offline;
+        if ask_deny_file {
             touches.push(AggregateKey::of::<DenyFile>(tap.card.as_bytes()));
         }
         let live = self.live();
         self.commit(&ask, touches, move |view, now| {
-            if !card_is_ours && request.denied.is_none() {
-                request.denied = card::not_denied(view, &tap.card, now)?.err();
+            if ask_deny_file && request.denied.is_none() {
+                request.denied = card::denial(view, &tap.card, now)?;
             }
             transit::tap(view, &request, now, &live.fares)
         })
@@ -114,6 +121,7 @@ impl Gateway {
             tapped_at_ms: tap.tapped_at_ms,
             counter: tap.counter,
             card: *tap.card.as_bytes(),
+            valid_until: tap.valid_until,
         };
         self.suite.verify_tap(&*self.vault, &record, &tap.mac).map_err(suite_refusal)
     }

@@ -20,5 +20,5 @@ pub use ids::{
     BadId, HolderId, PairwiseHolder, ParticipantId, RequestId, Subject, TerminalId, Token16, TransactionId,
 };
 pub use money::{Fen, FenOverflow};
-pub use outcome::{Assurance, Outcome, Purpose, Rank, Scene, Status};
+pub use outcome::{Assurance, Denial, Outcome, Purpose, Rank, Scene, Status};
 pub use reason::Reason;

@@ -1,6 +1,6 @@
 //! How a request ended, why it was asked, and how urgent it is.
 
-use super::Reason;
+use super::{Millis, Reason};
 
 /// What a decision says. A decline is an answer, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,14 @@ pub enum Outcome {
     Declined(Reason),
     /// A backend has not said.
     Pending,
+}
+
+/// What a deny list says of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denial {
+    pub reason: Reason,
+    /// Since when without a break; 0 says always.
+    pub since_ms: Millis,
 }
 
 /// How far a transaction has got. Only `Pending` may change.

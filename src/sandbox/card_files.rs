@@ -94,6 +94,7 @@ impl SampleCard {
             tapped_at_ms: at.tapped_at_ms,
             counter,
             card: self.chip.card,
+            valid_until: self.holder.valid_until,
         };
         Tap {
             kind: at.kind.into(),
@@ -104,6 +105,7 @@ impl SampleCard {
                 card_identifier: self.chip.card.to_vec(),
                 counter,
                 mac: self.chip.tap_mac(&record).to_vec(),
+                valid_until: record.valid_until,
             }),
         }
     }
@@ -241,6 +243,7 @@ mod tests {
             tapped_at_ms: 1_790_000_000_000,
             counter: 9,
             card: again.chip.card,
+            valid_until: again.holder.valid_until,
         };
         assert_eq!(SandboxSuite.verify_tap(&vault, &record, &read.mac), Ok(()));
     }
@@ -254,7 +257,7 @@ mod tests {
         let at =
             TapAt { kind: TapKind::Exit, station: "西直门", line: "2", tapped_at_ms: 1_790_000_000_000 };
         let read = card.tap(at, 9).read.expect("a read");
-        assert_eq!(hex::encode(read.mac), "2e92ff4fd9289ccb");
+        assert_eq!(hex::encode(read.mac), "328d504bf2cdb791");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct DenyChange {
     pub card_state: u8,
     /// When the entry lapses by itself; 0 never.
     pub expires_at_ms: Millis,
+    /// Since when the card is dead without a break; 0 says always.
+    pub since_ms: Millis,
 }
 
 /// A card that may not be used.
@@ -35,6 +37,8 @@ pub struct DeniedCard {
     pub card_state: u8,
     /// The region that says so.
     pub region: u32,
+    /// Since when without a break; 0 says always.
+    pub since_ms: Millis,
 }
 
 /// What became of a delta.
@@ -55,6 +59,7 @@ struct Entry {
     region: u32,
     card_state: u8,
     expires_at_ms: Millis,
+    since_ms: Millis,
 }
 
 impl Entry {
@@ -126,7 +131,12 @@ impl DenyList {
             self.cards.remove_if(&change.card, |_, entries| entries.is_empty());
             return;
         }
-        let entry = Entry { region, card_state: change.card_state, expires_at_ms: change.expires_at_ms };
+        let entry = Entry {
+            region,
+            card_state: change.card_state,
+            expires_at_ms: change.expires_at_ms,
+            since_ms: change.since_ms,
+        };
         self.cards
             .entry(change.card)
             .and_modify(|entries| match entries.iter_mut().find(|entry| entry.region == region) {
@@ -141,7 +151,7 @@ impl DenyList {
     pub fn state(&self, card: &[u8; 16], now_ms: Millis) -> Option<DeniedCard> {
         let entries = self.cards.get(card)?;
         let entry = entries.iter().find(|entry| entry.in_force(now_ms))?;
-        Some(DeniedCard { card_state: entry.card_state, region: entry.region })
+        Some(DeniedCard { card_state: entry.card_state, region: entry.region, since_ms: entry.since_ms })
     }
 
     /// The newest version known of a region's list; 0 when nothing is.
@@ -201,11 +211,11 @@ mod tests {
     const CARD: [u8; 16] = [1; 16];
 
     fn lost(card: [u8; 16]) -> DenyChange {
-        DenyChange { card, denied: true, card_state: 2, expires_at_ms: 0 }
+        DenyChange { card, denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 }
     }
 
     fn lifted(card: [u8; 16]) -> DenyChange {
-        DenyChange { card, denied: false, card_state: 1, expires_at_ms: 0 }
+        DenyChange { card, denied: false, card_state: 1, expires_at_ms: 0, since_ms: 0 }
     }
 
     #[test]
@@ -213,7 +223,10 @@ mod tests {
         let list = DenyList::new();
         assert_eq!(list.state(&CARD, 0), None);
         assert_eq!(list.apply(BEIJING, 1, &[lost(CARD)]), Applied::Ok);
-        assert_eq!(list.state(&CARD, i64::MAX), Some(DeniedCard { card_state: 2, region: BEIJING }));
+        assert_eq!(
+            list.state(&CARD, i64::MAX),
+            Some(DeniedCard { card_state: 2, region: BEIJING, since_ms: 0 })
+        );
         assert_eq!(list.apply(BEIJING, 2, &[lifted(CARD)]), Applied::Ok);
         assert_eq!(list.state(&CARD, 0), None);
         assert!(list.is_empty());

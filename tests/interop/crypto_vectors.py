@@ -113,6 +113,7 @@ def check_suite(v):
     for text in (v["station"].encode(), v["line"].encode()):
         record += len(text).to_bytes(4, "big") + text
     record += v["tapped_at_ms"].to_bytes(8, "big", signed=True) + v["counter"].to_bytes(4, "big") + raw["card"]
+    record += v["valid_until"].to_bytes(4, "big") if v["valid_until"] else b""
     agree("tap MAC", v["mac"], cmac(transit, record)[:8].hex())
 
 

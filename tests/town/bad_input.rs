@@ -79,7 +79,12 @@ fn every_violation_of_a_tap_is_named() {
             station: "长".repeat(65),
             line: "a\nb".to_owned(),
             tapped_at_ms: -5,
-            read: Some(TransitRead { card_identifier: vec![1; 15], counter: 0, mac: vec![0; 9] }),
+            read: Some(TransitRead {
+                card_identifier: vec![1; 15],
+                counter: 0,
+                mac: vec![0; 9],
+                valid_until: 0,
+            }),
         };
         let fields = [
             "tap.kind",

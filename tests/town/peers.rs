@@ -162,6 +162,7 @@ fn a_peer_cannot_speak_for_another_region() {
                 card_state: 2,
                 expires_at_ms: 0,
                 version: 1_000_000,
+                denied_since_ms: 0,
             }],
         });
         let answer = exchanged(stage, "beijing", &tianjin, seal(stage, &right, BEIJING, lie)).await;

@@ -62,6 +62,7 @@ fn tap(region: &Region, number: u8, person: &Person, counter: u32) -> wire::TapR
         tapped_at_ms: region.gateway.now_ms(),
         counter,
         card: *person.card.as_bytes(),
+        valid_until: 0,
     };
     let chip = VirtualChip::personalise(&*region.vault, record.card).expect("roots");
     wire::TapRequest {
@@ -80,6 +81,7 @@ fn tap(region: &Region, number: u8, person: &Person, counter: u32) -> wire::TapR
                 card_identifier: record.card.to_vec(),
                 counter,
                 mac: chip.tap_mac(&record).to_vec(),
+                valid_until: 0,
             }),
         }),
     }

@@ -6,7 +6,7 @@ fn card(number: u32) -> CardIdentifier {
 }
 
 fn lost(number: u32) -> DenyFact {
-    DenyFact { card: card(number), denied: true, card_state: 2, expires_at_ms: 0 }
+    DenyFact { card: card(number), denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 }
 }
 
 fn delta(since: u64, version: u64) -> DenyDelta {
@@ -131,7 +131,7 @@ async fn a_delta_acknowledged_between_look_up_and_commit_stops_a_foreign_card() 
         &crate::scenes::card::deny_head_id(TIANJIN),
     )];
     keys.push(crate::model::AggregateKey::of::<crate::model::record::DenyFile>(person.card.as_bytes()));
-    let fact = DenyFact { card: person.card, denied: true, card_state: 2, expires_at_ms: 0 };
+    let fact = DenyFact { card: person.card, denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 };
     let subject = bj.gateway.foreign_subject(&person.card).expect("a key");
     let meta = bj.gateway.own_meta(crate::model::Scene::Federation, "DenyListDelta");
     bj.gateway

@@ -391,25 +391,40 @@ impl Region {
     }
 
     pub async fn tap(&self, request: u8, person: &Person, counter: u32) -> Result<Committed, Refusal> {
-        let record = TapRecord {
-            kind: 1,
-            station: "沙河",
-            line: "昌平线",
-            tapped_at_ms: self.gateway.now_ms(),
-            counter,
-            card: *person.card.as_bytes(),
-        };
-        let chip = VirtualChip::personalise(&*self.vault, *person.card.as_bytes()).expect("roots");
-        let ask = TapAsk {
+        self.tap_as(request, person, counter, |_| {}).await
+    }
+
+    /// A tap that `change` makes different from an ordinary one.
+    pub async fn tap_as(
+        &self,
+        request: u8,
+        person: &Person,
+        counter: u32,
+        change: impl FnOnce(&mut TapAsk),
+    ) -> Result<Committed, Refusal> {
+        let mut ask = TapAsk {
             side: TapSide::Entry,
-            station: record.station.into(),
-            line: record.line.into(),
-            tapped_at_ms: record.tapped_at_ms,
+            station: "沙河".into(),
+            line: "昌平线".into(),
+            tapped_at_ms: self.gateway.now_ms(),
             card: person.card,
             counter,
-            mac: chip.tap_mac(&record),
+            mac: [0; 8],
+            valid_until: 0,
             offline: false,
         };
+        change(&mut ask);
+        let record = TapRecord {
+            kind: 1,
+            station: &ask.station,
+            line: &ask.line,
+            tapped_at_ms: ask.tapped_at_ms,
+            counter,
+            card: *person.card.as_bytes(),
+            valid_until: ask.valid_until,
+        };
+        let chip = VirtualChip::personalise(&*self.vault, *person.card.as_bytes()).expect("roots");
+        ask.mac = chip.tap_mac(&record);
         let call = self.call("metro:gate", &method::TAP);
         self.gateway.tap(&call, self.header(request, Purpose::TransitRide), ask).await
     }

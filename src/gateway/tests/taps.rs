@@ -10,6 +10,7 @@ fn forged(person: &Person, at: i64) -> TapAsk {
         card: person.card,
         counter: 1,
         mac: [0; 8],
+        valid_until: 0,
         offline: false,
     }
 }
@@ -60,6 +61,37 @@ async fn a_foreign_card_that_the_list_names_is_declined() {
     let delta = tj.gateway.deny_delta(0).await.expect("a delta");
     assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(1));
     assert_ended(&bj.tap(2, &person, 2).await.expect("an answer"), Status::Declined, "CARD_LOST");
+}
+
+#[tokio::test]
+async fn an_upload_stands_that_was_tapped_before_the_report_at_home_and_abroad() {
+    let (bj, tj) = regions();
+    let person = tj.import(1).await;
+    let before = tj.gateway.now_ms();
+    tj.clock.advance_ms(1_000);
+    tj.lose(1, person.card).await.expect("reported");
+    let delta = tj.gateway.deny_delta(0).await.expect("a delta");
+    assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(1));
+    for region in [&bj.restart(), &tj.restart()] {
+        let upload = async |request: u8, tapped_at_ms| {
+            let taken = region.tap_as(request, &person, u32::from(request), |tap| {
+                (tap.offline, tap.tapped_at_ms) = (true, tapped_at_ms);
+            });
+            taken.await.expect("an answer")
+        };
+        assert_ended(&upload(11, before).await, Status::Completed, "");
+        assert_ended(&upload(12, before + 1_000).await, Status::Declined, "CARD_LOST");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_card_past_its_last_good_day_does_not_ride() {
+    let (bj, tj) = regions();
+    let person = tj.import(1).await;
+    let expired = bj.tap_as(1, &person, 1, |tap| tap.valid_until = 20_201_231).await.expect("an answer");
+    assert_ended(&expired, Status::Declined, "CARD_EXPIRED");
+    let good = bj.tap_as(2, &person, 2, |tap| tap.valid_until = 20_991_231).await.expect("an answer");
+    assert_ended(&good, Status::Completed, "");
 }
 
 #[tokio::test]

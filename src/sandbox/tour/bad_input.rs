@@ -25,7 +25,12 @@ pub(super) async fn tell(day: &mut Day, story: &mut Story) -> anyhow::Result<()>
     let everything_wrong = TapRequest {
         header: Some(RequestHeader { request_id: "1".to_owned(), ..RequestHeader::default() }),
         tap: Some(Tap {
-            read: Some(TransitRead { card_identifier: vec![1, 2, 3], counter: 0, mac: vec![0; 3] }),
+            read: Some(TransitRead {
+                card_identifier: vec![1, 2, 3],
+                counter: 0,
+                mac: vec![0; 3],
+                valid_until: 0,
+            }),
             ..Tap::default()
         }),
     };

@@ -572,6 +572,7 @@ mod tests {
             tapped_at_ms: 1_790_000_000_000,
             counter: 1,
             card: card.chip.card,
+            valid_until: card.holder.valid_until,
         };
         let vault = SoftVault::open_file(&prepared.data.join("beijing/vault.sealed"), &prepared.passphrase)
             .expect("Beijing's keys");

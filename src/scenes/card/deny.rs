@@ -4,7 +4,7 @@
 use crate::{
     identity::{CardIdentifier, CardState},
     model::{
-        CorruptAggregate, Decision, Millis, Outcome, Reason, Subject, View, Write,
+        CorruptAggregate, Decision, Denial, Millis, Outcome, Reason, Subject, View, Write,
         record::{DenyFile, DenyListHead},
     },
 };
@@ -18,6 +18,8 @@ pub struct DenyFact {
     pub card_state: u8,
     /// When it lapses by itself; 0 never.
     pub expires_at_ms: Millis,
+    /// Since when the card is dead without a break; 0 says always.
+    pub since_ms: Millis,
 }
 
 /// The id of a region's deny-list head; `province` is 110000 style.
@@ -42,15 +44,33 @@ pub fn not_denied(
     card: &CardIdentifier,
     now: Millis,
 ) -> Result<Result<(), Reason>, CorruptAggregate> {
-    let Some(file) = view.get::<DenyFile>(card.as_bytes())? else {
-        return Ok(Ok(()));
-    };
-    if !file.denied || (file.expires_at_ms != 0 && file.expires_at_ms <= now) {
-        return Ok(Ok(()));
-    }
-    // A state that is none, or that would be usable, is no reason to let it in.
-    let reason = CardState::from_digit(file.card_state).and_then(|state| state.usable().err());
-    Ok(Err(reason.unwrap_or(Reason::CardLost)))
+    Ok(denial(view, card, now)?.map_or(Ok(()), |denial| Err(denial.reason)))
+}
+
+/// What the deny list says of a card as it stands at commitment, and since when.
+///
+/// The unit names the card's deny file.
+///
+/// # Errors
+/// When the deny file cannot be read.
+pub fn denial(view: &View, card: &CardIdentifier, now: Millis) -> Result<Option<Denial>, CorruptAggregate> {
+    let file = view.get::<DenyFile>(card.as_bytes())?;
+    Ok(file.filter(|file| in_force(file, now)).map(|file| {
+        // A state that is none, or that would be usable, is no reason to let it in.
+        let reason = CardState::from_digit(file.card_state).and_then(|state| state.usable().err());
+        Denial { reason: reason.unwrap_or(Reason::CardLost), since_ms: file.denied_since_ms }
+    }))
+}
+
+/// Since when a card is dead that is reported now: a second report does not make
+/// it younger.
+pub(super) fn since(view: &View, card: &CardIdentifier, now: Millis) -> Result<Millis, CorruptAggregate> {
+    let known = view.get::<DenyFile>(card.as_bytes())?;
+    Ok(known.filter(|file| in_force(file, now)).map_or(now, |file| file.denied_since_ms))
+}
+
+fn in_force(file: &DenyFile, now: Millis) -> bool {
+    file.denied && (file.expires_at_ms == 0 || now < file.expires_at_ms)
 }
 
 /// The next version of our own list and the writes that make it true.
@@ -75,6 +95,7 @@ fn put_fact(province: u32, version: u64, fact: DenyFact) -> Write {
         expires_at_ms: fact.expires_at_ms,
         denied: fact.denied,
         version,
+        denied_since_ms: fact.since_ms,
     };
     Write::put(fact.card.as_bytes(), &file)
 }

@@ -64,6 +64,7 @@ pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, Corrup
             denied: true,
             card_state: digit(standing.state),
             expires_at_ms: standing.expires_at_ms,
+            since_ms: 0,
         };
         deny::next(view, new.card.region().province().code(), fact, now)?
     } else {

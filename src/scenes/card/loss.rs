@@ -84,6 +84,7 @@ fn change(
         denied: after.usable(now).is_err(),
         card_state: digit(after.state),
         expires_at_ms: file.state_expires_at_ms,
+        since_ms: deny::since(view, &who.card, now)?,
     };
     let (version, mut writes) = deny::next(view, province, fact, now)?;
     writes.push(Write::put(who.card.as_bytes(), &file));

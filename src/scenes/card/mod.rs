@@ -20,7 +20,7 @@ pub use authenticate::{
     ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, Vouched, begin_chip, document_id,
     finish_chip, finish_foreign_chip, present_code, present_document, present_foreign_code,
 };
-pub use deny::{DenyFact, apply_denial, deny_head_id, not_denied};
+pub use deny::{DenyFact, apply_denial, denial, deny_head_id, not_denied};
 pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
 pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};

@@ -8,10 +8,11 @@
 //! * Every other decline still takes the counter, because the card did tap; a ride
 //!   that is open stays open.
 //! * A card of this region is declined when its own file says so, and every card
-//!   when the deny list names it, both as they stand at commitment and on line as
-//!   offline. The lists do not tell since when a card is denied, so an offline tap
-//!   taken before a loss was known here is declined as well: the operator bears that
-//!   ride, and no dead card rides by way of an upload.
+//!   when the deny list names it, both as they stand at commitment. An offline tap
+//!   that was taken before the card was denied stands: the ride was good. Its time is
+//!   under the card's own MAC, so a gate cannot make a dead card's tap older.
+//! * An expired card is declined wherever its file or the card itself says so: a
+//!   region that did not issue it knows its last good day from the tap.
 //! * Money moves from the purse of the card's province to the operator that took
 //!   the exit (or the boarding); dividing it between operators is for clearing.
 
@@ -25,8 +26,8 @@ use crate::{
     identity::{CardStanding, validity_is_over},
     limits,
     model::{
-        AggregateBody, AggregateKey, Assurance, CorruptAggregate, Decision, Detail, Fen, Millis, Outcome,
-        PairwiseHolder, ParticipantId, Posting, Reason, Subject, TransactionId, View, Write,
+        AggregateBody, AggregateKey, Assurance, CorruptAggregate, Decision, Denial, Detail, Fen, Millis,
+        Outcome, PairwiseHolder, ParticipantId, Posting, Reason, Subject, TransactionId, View, Write,
         record::{CardFile, ChargeDetail, OpenRide, TapDetail, TransitFile},
     },
 };
@@ -77,10 +78,13 @@ pub struct TapRequest {
     pub line: String,
     pub tapped_at_ms: Millis,
     pub counter: u32,
+    /// The card's last good day as its public file says, yyyymmdd; 0 where the gate
+    /// did not read it.
+    pub valid_until: u32,
     /// Taken while the gate was cut off, uploaded later.
     pub offline: bool,
     /// What the deny list says of the card at commitment, when it names it.
-    pub denied: Option<Reason>,
+    pub denied: Option<Denial>,
 }
 
 /// Tells what kind of tap it was and not whose.
@@ -176,13 +180,23 @@ fn judge(
     book: &FareBook,
     open: Option<&OpenRide>,
 ) -> Result<Granted, Stop> {
-    if let Some(reason) = request.denied {
-        return Err(reason.into());
+    let denied_since = request.denied.filter(|denial| !is_before(request, denial));
+    if let Some(denial) = denied_since {
+        return Err(denial.reason.into());
     }
     check_time(request, committed_at_ms)?;
+    let at_ms = if request.offline { request.tapped_at_ms } else { committed_at_ms };
+    if validity_is_over(request.valid_until, at_ms) {
+        return Err(Reason::CardExpired.into());
+    }
     if request.card_is_ours {
-        let at_ms = if request.offline { request.tapped_at_ms } else { committed_at_ms };
-        check_card(view.get(&request.card)?, at_ms)?;
+        let file: CardFile = view.get(&request.card)?.ok_or(Reason::CardUnknown)?;
+        if request.denied.is_none() {
+            check_state(&file, at_ms)?;
+        }
+        if validity_is_over(file.valid_until, at_ms) {
+            return Err(Reason::CardExpired.into());
+        }
     }
     match request.kind {
         TapKind::Entry => enter(request, book, open),
@@ -201,16 +215,17 @@ fn check_time(request: &TapRequest, committed_at_ms: Millis) -> Result<(), Reaso
     if age_ms > oldest { Err(Reason::TapTooOld) } else { Ok(()) }
 }
 
+/// Whether the tap was taken before the card was denied: then what the file says of
+/// it now came later too.
+fn is_before(request: &TapRequest, denial: &Denial) -> bool {
+    request.offline && request.tapped_at_ms < denial.since_ms
+}
+
 /// AAZ502: 1 is usable, and so is a temporary loss that has lapsed.
-fn check_card(file: Option<CardFile>, at_ms: Millis) -> Result<(), Stop> {
-    let file = file.ok_or(Reason::CardUnknown)?;
+fn check_state(file: &CardFile, at_ms: Millis) -> Result<(), Stop> {
     let standing = CardStanding::from_stored(file.state, file.state_expires_at_ms)
         .map_err(|_| CorruptAggregate { kind: CardFile::KIND })?;
-    standing.usable(at_ms)?;
-    if validity_is_over(file.valid_until, at_ms) {
-        return Err(Reason::CardExpired.into());
-    }
-    Ok(())
+    Ok(standing.usable(at_ms)?)
 }
 
 fn enter(request: &TapRequest, book: &FareBook, open: Option<&OpenRide>) -> Result<Granted, Stop> {

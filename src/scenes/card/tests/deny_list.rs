@@ -42,6 +42,7 @@ fn a_peers_list_is_taken_over_once_and_never_backwards() {
         denied,
         card_state: if denied { 2 } else { 1 },
         expires_at_ms: 0,
+        since_ms: 0,
     };
     let mut shelf = Shelf::default();
     let mut apply = |version, fact: Option<DenyFact>| {

@@ -28,6 +28,7 @@ fn request(operator: &str, kind: TapKind, station: &str, minute: i64, counter: u
         line: String::new(),
         tapped_at_ms: MORNING + minute * MINUTE,
         counter,
+        valid_until: 0,
         offline: false,
         denied: None,
     }
@@ -247,13 +248,54 @@ fn a_denied_card_is_declined_online_and_offline_and_its_tap_is_used_up() {
         let mut card = Card::default();
         card.taps("bj-metro", Entry, "西单", 0);
         let exit = TapRequest { offline, ..request("bj-metro", Exit, "天安门东", 9, 2) };
-        let denied = TapRequest { denied: Some(Reason::CardLost), ..exit.clone() };
+        let denied =
+            TapRequest { denied: Some(Denial { reason: Reason::CardLost, since_ms: 0 }), ..exit.clone() };
         assert_eq!(card.sends(&denied), declined(Reason::CardLost));
         assert!(card.open().is_some(), "the ride is not forgotten");
         // After the lift the recorded tap is worth nothing, the next one is good.
         assert_eq!(card.sends(&exit), declined(Reason::CounterReplayed));
         assert_eq!(card.sends(&TapRequest { counter: 3, ..exit }), charged(300));
     }
+}
+
+#[test]
+fn an_upload_of_a_tap_taken_before_the_card_was_denied_stands() {
+    #[track_caller]
+    fn check(offline: bool, since_ms: i64, expect: (Outcome, i64)) {
+        let entry = request("bj-metro", Entry, "西单", 0, 1);
+        let denied = Some(Denial { reason: Reason::CardLost, since_ms: entry.tapped_at_ms + since_ms });
+        assert_eq!(Card::default().sends(&TapRequest { offline, denied, ..entry }), expect);
+    }
+    check(true, 1, GRANTED);
+    check(true, 0, declined(Reason::CardLost));
+    check(false, 1, declined(Reason::CardLost));
+}
+
+#[test]
+fn our_own_card_rides_for_taps_taken_before_its_loss_was_reported() {
+    let lost = CardFile { state: 2, region: 110_000, ..CardFile::default() };
+    let check = |since_ms: i64, expect| {
+        let entry = request("bj-metro", Entry, "西单", 0, 1);
+        let denied = Some(Denial { reason: Reason::CardLost, since_ms: entry.tapped_at_ms + since_ms });
+        let entry = TapRequest { card_is_ours: true, offline: true, denied, ..entry };
+        let view = View::default().missing::<TransitFile>(&CARD).holding(&CARD, &lost);
+        let decision = tap(&view, &entry, entry.tapped_at_ms + MINUTE, samples::book()).expect("readable");
+        assert_eq!(decision.outcome, expect);
+    };
+    check(1, Outcome::Approved);
+    check(-1, Outcome::Declined(Reason::CardLost));
+}
+
+#[test]
+fn a_card_that_says_it_has_expired_is_declined_wherever_it_comes_from() {
+    #[track_caller]
+    fn check(valid_until: u32, expect: (Outcome, i64)) {
+        let entry = request("bj-metro", Entry, "西单", 0, 1);
+        assert_eq!(Card::default().sends(&TapRequest { valid_until, ..entry }), expect);
+    }
+    check(20_991_231, GRANTED);
+    check(0, GRANTED);
+    check(20_201_231, declined(Reason::CardExpired));
 }
 
 #[track_caller]
