@@ -78,7 +78,7 @@ impl AuthenticationService for Authentication {
             .mutate(
                 request,
                 &method::PRESENT_CODE,
-                |fields, ask| fields.take(parse::text("code", &ask.code, 1, 1_024)),
+                code_ask,
                 |gateway, call, header, code| async move { gateway.present_code(&call, header, &code).await },
                 |committed| {
                     Ok(wire::PresentCodeResponse {
@@ -111,7 +111,11 @@ impl AuthenticationService for Authentication {
     }
 }
 
-fn chip_ask(fields: &mut Fields, challenge: Option<wire::ChipChallenge>) -> Option<ChipAsk> {
+pub(super) fn code_ask(fields: &mut Fields, ask: wire::PresentCodeRequest) -> Option<String> {
+    fields.take(parse::text("code", &ask.code, 1, 1_024))
+}
+
+pub(super) fn chip_ask(fields: &mut Fields, challenge: Option<wire::ChipChallenge>) -> Option<ChipAsk> {
     let Some(wire) = challenge else {
         fields.wrong(
             "challenge",
@@ -170,7 +174,7 @@ pub(super) fn challenge_of(
     Some((card?, challenge))
 }
 
-fn finish_ask(fields: &mut Fields, ask: wire::FinishChipRequest) -> Option<(Token16, HolderData)> {
+pub(super) fn finish_ask(fields: &mut Fields, ask: wire::FinishChipRequest) -> Option<(Token16, HolderData)> {
     let session = fields.take(parse::token("chip_session", &ask.chip_session));
     let number = fields.take(ask.social_security_number.parse::<SocialSecurityNumber>().map_err(|_| {
         Violation::new(
@@ -205,7 +209,7 @@ fn name_of(text: &str) -> Result<HolderName, Violation> {
     })
 }
 
-fn document_ask(fields: &mut Fields, ask: wire::PresentDocumentRequest) -> Option<DocumentAsk> {
+pub(super) fn document_ask(fields: &mut Fields, ask: wire::PresentDocumentRequest) -> Option<DocumentAsk> {
     let clerk = ask.header.as_ref().is_some_and(|header| !header.operator_id.is_empty());
     if !clerk {
         fields.wrong(

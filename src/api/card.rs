@@ -118,11 +118,14 @@ impl CardService for Card {
     }
 }
 
-fn card_of(fields: &mut Fields, text: &str) -> Option<CardIdentifier> {
+pub(super) fn card_of(fields: &mut Fields, text: &str) -> Option<CardIdentifier> {
     fields.take(parse::card_text("card_identifier", text))
 }
 
-fn loss_ask(fields: &mut Fields, ask: wire::ReportLossRequest) -> Option<(CardIdentifier, LossKind)> {
+pub(super) fn loss_ask(
+    fields: &mut Fields,
+    ask: wire::ReportLossRequest,
+) -> Option<(CardIdentifier, LossKind)> {
     let card = card_of(fields, &ask.card_identifier);
     let kind = match wire::LossKind::try_from(ask.kind) {
         Ok(wire::LossKind::Temporary) => Some(LossKind::Temporary),

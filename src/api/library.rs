@@ -38,7 +38,7 @@ impl Library {
 }
 
 /// The fields that every act shares.
-fn ask(fields: &mut Fields, act: LibraryAct, library: &str, item: &str) -> Option<LibraryAsk> {
+pub(super) fn ask(fields: &mut Fields, act: LibraryAct, library: &str, item: &str) -> Option<LibraryAsk> {
     let library = fields.take(parse::text("library", library, 0, 64));
     let least = usize::from(act.needs_item());
     let item = fields.take(parse::text("item", item, least, 64));
@@ -51,6 +51,21 @@ fn ask(fields: &mut Fields, act: LibraryAct, library: &str, item: &str) -> Optio
         amount: Fen::ZERO,
         fee: String::new(),
     })
+}
+
+pub(super) fn place_hold_ask(fields: &mut Fields, wire: wire::PlaceHoldRequest) -> Option<LibraryAsk> {
+    let asked = ask(fields, LibraryAct::PlaceHold, &wire.library, &wire.item);
+    let pickup = fields.take(parse::text("pickup_location", &wire.pickup_location, 0, 64));
+    Some(LibraryAsk { pickup_location: pickup?, ..asked? })
+}
+
+pub(super) fn pay_fee_ask(fields: &mut Fields, wire: wire::PayFeeRequest) -> Option<LibraryAsk> {
+    let asked = ask(fields, LibraryAct::PayFee, &wire.library, "");
+    let fee = fields.take(parse::text("fee", &wire.fee, 0, 64));
+    if wire.amount_fen <= 0 {
+        fields.wrong("amount_fen", "须为大于 0 的整数分", "must be an integer of fen greater than 0");
+    }
+    Some(LibraryAsk { amount: Fen::new(wire.amount_fen), fee: fee?, ..asked? })
 }
 
 fn loan(detail: &record::LibraryDetail) -> Option<wire::Loan> {
@@ -121,21 +136,12 @@ impl LibraryService for Library {
         &self,
         request: Request<wire::PlaceHoldRequest>,
     ) -> Result<Response<wire::PlaceHoldResponse>, Status> {
-        self.act(
-            request,
-            &method::PLACE_HOLD,
-            |fields, wire| {
-                let asked = ask(fields, LibraryAct::PlaceHold, &wire.library, &wire.item);
-                let pickup = fields.take(parse::text("pickup_location", &wire.pickup_location, 0, 64));
-                Some(LibraryAsk { pickup_location: pickup?, ..asked? })
-            },
-            |committed, detail| wire::PlaceHoldResponse {
-                answer: Some(answer(committed)),
-                queue_position: detail.queue_position,
-                available: detail.available,
-                screen_message: detail.screen_message,
-            },
-        )
+        self.act(request, &method::PLACE_HOLD, place_hold_ask, |committed, detail| wire::PlaceHoldResponse {
+            answer: Some(answer(committed)),
+            queue_position: detail.queue_position,
+            available: detail.available,
+            screen_message: detail.screen_message,
+        })
         .await
     }
 
@@ -159,26 +165,10 @@ impl LibraryService for Library {
         &self,
         request: Request<wire::PayFeeRequest>,
     ) -> Result<Response<wire::PayFeeResponse>, Status> {
-        self.act(
-            request,
-            &method::PAY_FEE,
-            |fields, wire| {
-                let asked = ask(fields, LibraryAct::PayFee, &wire.library, "");
-                let fee = fields.take(parse::text("fee", &wire.fee, 0, 64));
-                if wire.amount_fen <= 0 {
-                    fields.wrong(
-                        "amount_fen",
-                        "须为大于 0 的整数分",
-                        "must be an integer of fen greater than 0",
-                    );
-                }
-                Some(LibraryAsk { amount: Fen::new(wire.amount_fen), fee: fee?, ..asked? })
-            },
-            |committed, detail| wire::PayFeeResponse {
-                answer: Some(answer(committed)),
-                screen_message: detail.screen_message,
-            },
-        )
+        self.act(request, &method::PAY_FEE, pay_fee_ask, |committed, detail| wire::PayFeeResponse {
+            answer: Some(answer(committed)),
+            screen_message: detail.screen_message,
+        })
         .await
     }
 

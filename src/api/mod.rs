@@ -10,6 +10,8 @@ mod answer;
 mod authentication;
 mod card;
 mod door;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod library;
 mod parse;
 mod status;

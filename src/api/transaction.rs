@@ -67,7 +67,7 @@ pub(super) fn told(steps: &[Committed]) -> Option<wire::GetTransactionResponse> 
     })
 }
 
-fn ask_of(request: wire::GetTransactionRequest) -> Result<TransactionAsk, Refusal> {
+pub(super) fn ask_of(request: wire::GetTransactionRequest) -> Result<TransactionAsk, Refusal> {
     let mut fields = Fields::default();
     let ask = match request.by {
         Some(By::TransactionId(text)) => {

@@ -241,7 +241,7 @@ fn inline_refusal(refusal: &Refusal) -> wire::Refusal {
     }
 }
 
-fn tap_ask(fields: &mut Fields, request: wire::TapRequest, offline: bool) -> Option<TapAsk> {
+pub(super) fn tap_ask(fields: &mut Fields, request: wire::TapRequest, offline: bool) -> Option<TapAsk> {
     let Some(tap) = request.tap else {
         fields.wrong("tap", "缺少刷卡记录", "is missing; a tap request carries a tap");
         return None;
@@ -315,6 +315,16 @@ async fn list_journeys(
     call: &Call,
     ask: &wire::ListJourneysRequest,
 ) -> Result<wire::ListJourneysResponse, Refusal> {
+    let journeys = gateway.journeys(call, journeys_ask(ask)?).await?;
+    Ok(wire::ListJourneysResponse {
+        journeys: journeys.done.into_iter().map(journey).collect(),
+        open: journeys
+            .open
+            .map(|open| wire::OpenJourney { station: open.station, entered_at_ms: open.entered_at_ms }),
+    })
+}
+
+pub(super) fn journeys_ask(ask: &wire::ListJourneysRequest) -> Result<JourneysAsk, Refusal> {
     let mut fields = Fields::default();
     let card = fields.take(parse::card_text("card_identifier", &ask.card_identifier));
     let purpose = fields.take(
@@ -328,13 +338,7 @@ async fn list_journeys(
         return Err(Refusal::invalid(fields.into_violations()));
     };
     let most = if ask.page_size == 0 { 20 } else { ask.page_size as usize };
-    let journeys = gateway.journeys(call, JourneysAsk { card, purpose, most }).await?;
-    Ok(wire::ListJourneysResponse {
-        journeys: journeys.done.into_iter().map(journey).collect(),
-        open: journeys
-            .open
-            .map(|open| wire::OpenJourney { station: open.station, entered_at_ms: open.entered_at_ms }),
-    })
+    Ok(JourneysAsk { card, purpose, most })
 }
 
 fn journey((transaction, done): (Vec<u8>, record::ChargeDetail)) -> wire::Journey {

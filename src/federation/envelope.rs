@@ -209,7 +209,7 @@ impl Seen {
     }
 }
 
-fn signed_bytes(header: &[u8], body: &[u8]) -> Vec<u8> {
+pub(super) fn signed_bytes(header: &[u8], body: &[u8]) -> Vec<u8> {
     let mut bytes = DOMAIN.to_vec();
     bytes.extend_from_slice(&sm3(&[header]));
     bytes.extend_from_slice(&sm3(&[body]));

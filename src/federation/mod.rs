@@ -8,6 +8,8 @@
 mod client;
 mod deny_sync;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod server;
 mod wire;
 #[cfg(test)]

@@ -20,6 +20,8 @@ mod codes;
 mod date;
 mod document;
 mod ethnicity;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod name;
 mod region;
 mod secret;

@@ -6,6 +6,8 @@ mod aggregate;
 mod caller;
 mod clock;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod ids;
 mod money;
 mod outcome;

@@ -14,6 +14,8 @@ mod draft;
 mod effects;
 mod embedded;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod inbox;
 mod index;
 mod indexer;

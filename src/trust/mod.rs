@@ -6,6 +6,8 @@
 mod base32;
 mod code;
 mod deny;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod list;
 
 pub use code::{CodeMalformed, CodeRefused, EcardCode, SignedCode};

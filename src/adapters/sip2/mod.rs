@@ -15,6 +15,8 @@
 mod ask;
 mod charset;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod map;
 pub mod options;
 mod pool;
