@@ -60,7 +60,7 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     let libraries = take(&mut problems, read::<LibrariesFile>(&file.files.libraries));
     let trust = take(&mut problems, read_trust(&file.files.trust));
     let fares = take_all(&mut problems, read_fares(&file));
-    check_codes(&mut problems, &file.files.codes);
+    let codes = take(&mut problems, read_codes(&file.files.codes));
     let abroad = policy.as_ref().and_then(|policy| {
         problems.extend(policy.problems().into_iter().map(|problem| format!("policy: {problem}")));
         take_all(&mut problems, Live::read_abroad(&policy.abroad))
@@ -75,12 +75,21 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
         problems.push("trust list: this region is not on it / 信任列表中没有本地区".into());
     }
 
-    match (registry, policy, libraries, trust, fares, abroad, problems.is_empty()) {
-        (Some(registry), Some(policy), Some(libraries), Some(trust), Some(fares), Some(abroad), true) => {
+    match (registry, policy, libraries, trust, fares, codes, abroad, problems.is_empty()) {
+        (
+            Some(registry),
+            Some(policy),
+            Some(libraries),
+            Some(trust),
+            Some(fares),
+            Some(codes),
+            Some(abroad),
+            true,
+        ) => {
             let notices = notices(&fares, &registry, &file);
             let LibrariesFile { library, inquiry, sip2 } = libraries;
             let libraries = LibraryPolicy { libraries: library, inquiry };
-            let live = Live { registry, policy, fares, libraries, trust, abroad };
+            let live = Live { registry, policy, fares, libraries, trust, codes, abroad };
             Ok(Loaded { file, live, sip2, notices })
         }
         _ => Err(WrongConfiguration(problems)),
@@ -160,14 +169,12 @@ fn read_fares(file: &GatewayFile) -> Result<FareBook, Vec<String>> {
         .map_err(|problems| problems.iter().map(|problem| format!("fares: {problem}")).collect())
 }
 
-fn check_codes(problems: &mut Vec<String>, folder: &Path) {
+fn read_codes(folder: &Path) -> Result<CodeTables, String> {
     let text = |path: &str| {
         let path = Path::new(path);
         fs::read_to_string(folder.join(path.file_name().map_or(path, Path::new)))
     };
-    if let Err(bad) = CodeTables::read(text) {
-        problems.push(format!("codes: {bad}"));
-    }
+    CodeTables::read(text).map_err(|bad| format!("codes: {bad}"))
 }
 
 fn check_libraries(problems: &mut Vec<String>, file: &LibrariesFile) {

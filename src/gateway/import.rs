@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Gateway, Refusal, Violation};
 use crate::{
     identity::{
-        BirthDate, CardDate, CardIdentifier, CardNumber, CardState, CodeTables, Ethnicity, HolderName, Sex,
+        BirthDate, CardDate, CardIdentifier, CardNumber, CardState, Ethnicity, HolderName, Sex,
         SocialSecurityNumber,
     },
     model::{
@@ -166,7 +166,7 @@ impl Gateway {
         if line.sex.parse::<Sex>().is_err() {
             note("sex", "须为 AAC004 的 0、1、2、9", "must be 0, 1, 2 or 9 of AAC004");
         }
-        if Ethnicity::parse(&line.ethnicity, CodeTables::embedded().ethnicity()).is_err() {
+        if Ethnicity::parse(&line.ethnicity, self.live().codes.ethnicity()).is_err() {
             note("ethnicity", "须为 AAC005 的两位代码", "must be a two-digit code of AAC005");
         }
         if BirthDate::from_yyyymmdd(line.born).is_err() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{PolicyFile, Registry};
 use crate::{
+    identity::CodeTables,
     model::ParticipantId,
     scenes::{
         card::{AttributeCode, Granted},
@@ -23,6 +24,8 @@ pub struct Live {
     pub fares: FareBook,
     pub libraries: LibraryPolicy,
     pub trust: TrustList,
+    /// What codes there are; a card whose code is in none of them is not taken in.
+    pub codes: CodeTables,
     /// Attributes that participants of other regions are told, by
     /// `province.participant`.
     pub abroad: BTreeMap<String, Granted>,

@@ -105,6 +105,16 @@ fn every_problem_of_every_file_is_told_at_once() {
 }
 
 #[test]
+fn the_code_tables_of_the_folder_are_the_ones_in_force() {
+    let folder = configuration();
+    let codes = folder.path().join("config/codes/ethnicity.toml");
+    let text = fs::read_to_string(&codes).expect("is there");
+    assert!(!beijing(&folder).expect("right").live.codes.ethnicity().contains("60"));
+    fs::write(&codes, format!("{text}\n60 = {{ zh = \"样例族\", en = \"Sample\" }}\n")).expect("written");
+    assert!(beijing(&folder).expect("right").live.codes.ethnicity().contains("60"));
+}
+
+#[test]
 fn a_region_that_is_not_on_the_list_does_not_start() {
     let folder = configuration();
     let others = trust().members().filter(|member| member.region != 110_000).cloned().collect();

@@ -1,4 +1,5 @@
 use super::{super::*, rig::*};
+use crate::{config::assets, identity::CodeTables};
 
 async fn fields(bj: &Region, line: &str) -> Vec<String> {
     let report = bj.gateway.import_cards(line).await.expect("a journal");
@@ -100,4 +101,20 @@ async fn a_second_holder_under_the_same_number_is_reported_and_changes_nothing()
     let mut next = second;
     next.line.holder = first.line.holder.clone();
     assert!(fields(&bj, &next.line()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_code_is_good_when_the_configured_table_has_it() {
+    let (bj, _tj) = regions();
+    let line = Person::of(BEIJING, 1).line().replace("\"ethnicity\":\"01\"", "\"ethnicity\":\"60\"");
+    assert_eq!(fields(&bj, &line).await, ["ethnicity"]);
+    let tables = CodeTables::read(|path| {
+        let text = assets::read_text(path).ok_or("is not built in")?;
+        let more = "\n60 = { zh = \"样例族\", en = \"Sample\" }\n";
+        Ok::<_, &str>(if path.ends_with("ethnicity.toml") { text + more } else { text })
+    });
+    let trust = bj.gateway.live().trust.clone();
+    bj.gateway.replace_live(Live { codes: tables.expect("right tables"), ..live(trust) });
+    let report = bj.gateway.import_cards(&line).await.expect("a journal");
+    assert_eq!((report.taken, report.wrong.len()), (1, 0), "{report:?}");
 }

@@ -269,6 +269,7 @@ pub fn live(trust: TrustList) -> Live {
         fares: fares(),
         libraries: LibraryPolicy { libraries: vec![library], inquiry: InquiryPolicy::default() },
         trust,
+        codes: crate::identity::CodeTables::embedded().clone(),
         abroad,
     }
 }
