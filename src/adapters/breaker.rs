@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{limits, model::Millis};
 
 /// When a breaker opens and how long it stays so.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerOptions {
     /// Failures in a row that open it; at least 1.

@@ -5,6 +5,7 @@ mod cards;
 mod check;
 pub mod edge;
 mod journal;
+mod lines;
 pub mod load;
 pub mod open;
 pub mod options;

@@ -14,7 +14,7 @@ use crate::{
     crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, SoftVault},
     gateway::{Gateway, Libraries, Parts},
     model::{Clock, SystemRng},
-    scenes::library::LibraryPort,
+    scenes::library::{LibraryPolicy, LibraryPort},
     store::{EmbeddedStore, Store, StoreObserver, StoreOptions},
     telemetry::metrics::{self, Breaker, CallOutcome},
 };
@@ -40,12 +40,7 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
     let adapter = Sip2Adapter::new(sip2, Arc::clone(&clock), Arc::new(Watch))
         .context("the lines to the libraries cannot be used")?;
     let adapter = Arc::new(adapter);
-    let libraries: Libraries = live
-        .libraries
-        .libraries
-        .iter()
-        .map(|library| (library.code.clone(), Arc::clone(&adapter) as Arc<dyn LibraryPort>))
-        .collect();
+    let libraries = libraries_over(&live.libraries, &adapter);
 
     let gateway = Gateway::open(Parts {
         province,
@@ -80,6 +75,12 @@ fn open_store(
     )
     .with_context(|| format!("the store in {} cannot be opened", file.store.dir.display()))?;
     Ok((vault, Arc::new(store)))
+}
+
+/// The libraries of a policy, each over its line.
+pub fn libraries_over(policy: &LibraryPolicy, adapter: &Arc<Sip2Adapter>) -> Libraries {
+    let line = || Arc::clone(adapter) as Arc<dyn LibraryPort>;
+    policy.libraries.iter().map(|library| (library.code.clone(), line())).collect()
 }
 
 fn store_options(file: &GatewayFile) -> StoreOptions {

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     edge,
+    lines::Lines,
     load::{self, Fixed, Loaded},
     open::{self, Opened},
     options::GatewayFile,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     federation,
-    gateway::{Gateway, Peers, TaskRunner},
+    gateway::{Gateway, TaskRunner},
     limits,
     model::{Clock, SystemClock, SystemRng},
     net::{self, OpsOptions, OpsServer, OpsSources, ReadinessCheck},
@@ -96,10 +97,10 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     ready.keys_and_store.store(true, Ordering::Release);
 
     let background = TaskTracker::new();
-    let envelopes = join_peers(&file, &gateway, &clock, &background, &stop)?;
+    let envelopes = envelopes(&gateway, &clock);
+    let lines = Lines::open(&gateway, libraries, &envelopes, &file.tls.peers, &background, &stop)?;
     background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
     background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
-    let keep_alive = tokio::spawn((*libraries).clone().run());
 
     let drain = CancellationToken::new();
     let terminals_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.terminals), Arc::clone(&clock))?);
@@ -117,13 +118,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let peers = tokio::spawn(peers.serve(edge::peers(&gateway, &envelopes)?, drain.clone()));
     ready.listening.store(true, Ordering::Release);
 
-    let reloads = watch::Reloads {
-        folder: args.config,
-        fixed,
-        gateway: Arc::clone(&gateway),
-        terminals_tls,
-        peers_tls,
-    };
+    let reloads = watch::Reloads { folder: args.config, fixed, lines, terminals_tls, peers_tls };
     watch::until_told(args.stop_with_stdin, &reloads).await?;
 
     // Last in, first out: no new calls, those under way finish, then the tasks,
@@ -135,7 +130,6 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let (terminals, peers) = tokio::join!(terminals, peers);
     tracing::info!(terminals = ?terminals.ok(), peers = ?peers.ok(), "drained");
     stop.cancel();
-    keep_alive.abort();
     background.close();
     if tokio::time::timeout(limits::DRAIN_MAX, background.wait()).await.is_err() {
         tracing::warn!("background work did not end in time");
@@ -169,33 +163,8 @@ async fn operators(
     Ok(OpsServer::bind(&options, sources).await?)
 }
 
-/// The lines to the other members, and the push of our deny list to each.
-fn join_peers(
-    file: &GatewayFile,
-    gateway: &Arc<Gateway>,
-    clock: &Arc<dyn Clock>,
-    background: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<Arc<federation::Envelopes>> {
-    let envelopes = Arc::new(federation::Envelopes::new(
-        gateway.province(),
-        Arc::clone(gateway.vault()),
-        Arc::clone(clock),
-        Arc::new(SystemRng),
-    ));
-    let read =
-        |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let tls = federation::PeerTls {
-        roots: read(&file.tls.peers.client_roots)?,
-        certificate: read(&file.tls.peers.certificate)?,
-        key: read(&file.tls.peers.key)?,
-    };
-    let trust = &gateway.live().trust;
-    let peers = federation::PeerClients::new(trust, &tls, Arc::clone(&envelopes), Arc::clone(gateway))?;
-    gateway.join(Arc::clone(&peers) as Arc<dyn Peers>);
-    for to in peers.provinces().collect::<Vec<_>>() {
-        let sync = federation::DenySync::new(Arc::clone(gateway), Arc::clone(&peers), to);
-        background.spawn(sync.run(stop.clone()));
-    }
-    Ok(envelopes)
+/// Seals and opens what goes to and comes from the other members.
+fn envelopes(gateway: &Arc<Gateway>, clock: &Arc<dyn Clock>) -> Arc<federation::Envelopes> {
+    let (vault, clock) = (Arc::clone(gateway.vault()), Arc::clone(clock));
+    Arc::new(federation::Envelopes::new(gateway.province(), vault, clock, Arc::new(SystemRng)))
 }

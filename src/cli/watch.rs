@@ -8,7 +8,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::load::{self, Fixed, Loaded};
+use super::{
+    lines::Lines,
+    load::{self, Fixed},
+};
 use crate::{gateway::Gateway, net::TlsState, telemetry::metrics};
 
 /// How often the gauges of slow things are set.
@@ -57,7 +60,7 @@ pub struct Reloads {
     pub folder: PathBuf,
     /// What this process was started with; stays so however often is reloaded.
     pub fixed: Fixed,
-    pub gateway: Arc<Gateway>,
+    pub lines: Lines,
     pub terminals_tls: Arc<TlsState>,
     pub peers_tls: Arc<TlsState>,
 }
@@ -68,10 +71,7 @@ impl Reloads {
     /// can change is named.
     fn reload(&self) {
         match self.reloaded() {
-            Ok(loaded) => {
-                self.gateway.replace_live(loaded.live);
-                tracing::info!("the configuration was reloaded");
-            }
+            Ok(()) => tracing::info!("the configuration was reloaded"),
             Err(wrong) => tracing::error!(wrong = format!("{wrong:#}"), "the configuration was not reloaded"),
         }
         for (which, tls) in [("terminals", &self.terminals_tls), ("peers", &self.peers_tls)] {
@@ -82,12 +82,14 @@ impl Reloads {
         }
     }
 
-    fn reloaded(&self) -> anyhow::Result<Loaded> {
+    fn reloaded(&self) -> anyhow::Result<()> {
         let loaded = load::load(&self.folder)?;
+        let wanted = self.lines.prepare(&loaded)?;
         for change in self.fixed.needs_restart(&Fixed::of(&loaded)?)? {
             tracing::warn!(%change, "needs a restart / 需重启");
         }
-        Ok(loaded)
+        self.lines.take(loaded, wanted);
+        Ok(())
     }
 }
 

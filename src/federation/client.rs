@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -30,6 +31,7 @@ use crate::{
 };
 
 /// The certificate we show to peers and the roots we believe, as PEM.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PeerTls {
     pub roots: Vec<u8>,
     pub certificate: Vec<u8>,
@@ -56,14 +58,31 @@ pub struct BadEndpoint {
 #[derive(Debug)]
 struct Peer {
     province: u32,
+    /// What the line was made from.
+    endpoint: String,
+    tls_name: String,
     client: PeerServiceClient<Channel>,
     places: Semaphore,
 }
 
-/// The lines to every other member of the trust list.
+/// A line to every other member of a trust list. Connects when first used.
+#[derive(Debug)]
+pub struct PeerLines {
+    peers: HashMap<u32, Arc<Peer>>,
+    tls: Option<PeerTls>,
+}
+
+impl PeerLines {
+    /// The provinces there are lines to.
+    pub fn provinces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.peers.keys().copied()
+    }
+}
+
+/// Asks every other member of the trust list over the lines that are in use.
 #[derive(Debug)]
 pub struct PeerClients {
-    peers: HashMap<u32, Arc<Peer>>,
+    lines: ArcSwap<PeerLines>,
     envelopes: Arc<Envelopes>,
     gateway: Arc<Gateway>,
     pool: CryptoPool,
@@ -71,34 +90,48 @@ pub struct PeerClients {
 }
 
 impl PeerClients {
-    /// Prepares the lines; connects when first used.
+    /// Without lines: [`PeerClients::prepare`] makes them, [`PeerClients::take`] uses
+    /// them.
+    pub fn new(envelopes: Arc<Envelopes>, gateway: Arc<Gateway>) -> Arc<Self> {
+        let version = watch::Sender::new(gateway.deny_list_version());
+        let lines = ArcSwap::from_pointee(PeerLines { peers: HashMap::new(), tls: None });
+        Arc::new(PeerClients { lines, envelopes, gateway, pool: CryptoPool::new(), version })
+    }
+
+    /// The lines that a trust list asks for. A member whose line is as it was keeps
+    /// the one in use, unless our own certificate has changed.
     ///
     /// # Errors
     /// When a member's endpoint is none.
-    pub fn new(
-        trust: &TrustList,
-        tls: &PeerTls,
-        envelopes: Arc<Envelopes>,
-        gateway: Arc<Gateway>,
-    ) -> Result<Arc<Self>, BadEndpoint> {
+    pub fn prepare(&self, trust: &TrustList, tls: PeerTls) -> Result<PeerLines, BadEndpoint> {
+        let used = self.lines.load();
+        let same_tls = used.tls.as_ref() == Some(&tls);
         let mut peers = HashMap::new();
-        for member in trust.members().filter(|member| member.region != gateway.province()) {
-            let channel = channel(&member.endpoint, &member.tls_name, tls)
+        for member in trust.members().filter(|member| member.region != self.gateway.province()) {
+            let known = used.peers.get(&member.region).filter(|peer| {
+                same_tls && peer.endpoint == member.endpoint && peer.tls_name == member.tls_name
+            });
+            if let Some(known) = known {
+                peers.insert(member.region, Arc::clone(known));
+                continue;
+            }
+            let channel = channel(&member.endpoint, &member.tls_name, &tls)
                 .map_err(|error| BadEndpoint { province: member.region, why: error.to_string() })?;
             let peer = Peer {
                 province: member.region,
+                endpoint: member.endpoint.clone(),
+                tls_name: member.tls_name.clone(),
                 client: PeerServiceClient::new(channel).max_decoding_message_size(limits::UPLOAD_BYTES_MAX),
                 places: Semaphore::new(CALLS_PER_PEER_MAX),
             };
             peers.insert(member.region, Arc::new(peer));
         }
-        let version = watch::Sender::new(gateway.deny_list_version());
-        Ok(Arc::new(PeerClients { peers, envelopes, gateway, pool: CryptoPool::new(), version }))
+        Ok(PeerLines { peers, tls: Some(tls) })
     }
 
-    /// The provinces we have lines to.
-    pub fn provinces(&self) -> impl Iterator<Item = u32> + '_ {
-        self.peers.keys().copied()
+    /// Uses other lines from now on. Calls under way end on the line they began with.
+    pub fn take(&self, lines: PeerLines) {
+        self.lines.store(Arc::new(lines));
     }
 
     /// Follows the version of our own deny list.
@@ -118,7 +151,7 @@ impl PeerClients {
     }
 
     async fn exchange(&self, home: u32, content: Content, traceparent: &str) -> Result<Content, PeerError> {
-        let peer = self.peers.get(&home).cloned().ok_or(PeerError::Unknown(home))?;
+        let peer = self.lines.load().peers.get(&home).cloned().ok_or(PeerError::Unknown(home))?;
         let started = tokio::time::Instant::now();
         let result =
             match tokio::time::timeout(limits::PEER_CALL_MAX, self.ask(&peer, content, traceparent)).await {

@@ -15,7 +15,7 @@ mod wire;
 #[cfg(test)]
 mod wire_tests;
 
-pub use client::{PeerClients, PeerTls};
+pub use client::{PeerClients, PeerLines, PeerTls};
 pub use deny_sync::DenySync;
 pub use envelope::{EnvelopeRefused, Envelopes};
 pub use server::routes;

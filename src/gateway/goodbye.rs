@@ -72,7 +72,7 @@ impl Gateway {
 
     /// What the library has to say, if anything: its session is its own to expire.
     async fn say_goodbye(&self, order: LibraryOrder, patience: Duration) -> LibraryAnswer {
-        let Some(port) = self.libraries.get(&*order.library) else {
+        let Some(port) = self.line_to(&order.library) else {
             return LibraryAnswer::default();
         };
         let library = Arc::clone(&order.library);

@@ -80,7 +80,7 @@ impl Gateway {
     }
 
     fn library_port(&self, code: &str) -> Result<Arc<dyn LibraryPort>, Refusal> {
-        self.libraries.get(code).cloned().ok_or_else(|| Refusal::not_found(Reason::LibraryUnknown))
+        self.line_to(code).ok_or_else(|| Refusal::not_found(Reason::LibraryUnknown))
     }
 
     /// The holder of the session, as this library knows them. A return names

@@ -59,6 +59,7 @@ use crate::{
     crypto::{CardSuite, KeyVault},
     limits,
     model::{Clock, Reason, Rng},
+    scenes::library::LibraryPort,
     store::Store,
     trust::DenyList,
 };
@@ -83,7 +84,8 @@ pub struct Gateway {
     store: Arc<dyn Store>,
     vault: Arc<dyn KeyVault>,
     suite: Arc<dyn CardSuite>,
-    libraries: Libraries,
+    /// The lines that are open; follows `live`.
+    libraries: ArcSwap<Libraries>,
     /// Everything that may change while we run, swapped whole.
     live: ArcSwap<Live>,
     deny: DenyList,
@@ -115,7 +117,7 @@ impl Gateway {
             store: parts.store,
             vault: parts.vault,
             suite: parts.suite,
-            libraries: parts.libraries,
+            libraries: ArcSwap::from_pointee(parts.libraries),
             live: ArcSwap::from_pointee(parts.live),
             deny: DenyList::default(),
             peers: OnceLock::new(),
@@ -143,6 +145,17 @@ impl Gateway {
     /// they began with.
     pub fn replace_live(&self, live: Live) {
         self.live.store(Arc::new(live));
+    }
+
+    /// Takes other lines to libraries, before the configuration that names them is
+    /// taken. Calls under way keep the line they began with.
+    pub fn replace_libraries(&self, libraries: Libraries) {
+        self.libraries.store(Arc::new(libraries));
+    }
+
+    /// The line to a library; `None` where there is none.
+    fn line_to(&self, library: &str) -> Option<Arc<dyn LibraryPort>> {
+        self.libraries.load().get(library).cloned()
     }
 
     pub fn live(&self) -> Arc<Live> {

@@ -96,7 +96,7 @@ impl Gateway {
         transaction: TransactionId,
     ) -> Result<(), Refusal> {
         let (order, before) = library::order_of(case, transaction).ok_or_else(Refusal::internal)?;
-        let Some(port) = self.libraries.get(&*order.library) else {
+        let Some(port) = self.line_to(&order.library) else {
             return self.put_off(ask, who, transaction).await;
         };
         let touches = vec![library::case_key(transaction)];
@@ -125,7 +125,7 @@ impl Gateway {
         order: LibraryOrder,
         transaction: TransactionId,
     ) -> Result<(), Refusal> {
-        let Some(port) = self.libraries.get(&*order.library) else {
+        let Some(port) = self.line_to(&order.library) else {
             return self.put_off(ask, who, transaction).await;
         };
         match port.call(order, limits::DEADLINE_DEFAULT).await {

@@ -10,13 +10,17 @@ use std::{
     },
 };
 
-use onecard::{client::Terminal, model::Purpose, proto::card::v1::GetCardStateRequest};
+use onecard::{
+    client::Terminal,
+    model::Purpose,
+    proto::{card::v1::GetCardStateRequest, library::v1::CheckoutRequest},
+};
 use secrecy::ExposeSecret as _;
 use tonic::Code;
 
 use crate::support::{
     Stage,
-    acts::Card,
+    acts::{self, Card},
     edit,
     expect::{approved, refused},
     folder, in_a_town_of_its_own, prepare, program, until, until_asked,
@@ -103,6 +107,77 @@ fn a_wrong_configuration_is_refused_whole_and_a_right_one_taken_without_dropping
             reload(stage, "the configuration was reloaded");
             refused(read(Purpose::Benefit).await, Code::Unauthenticated, "CERTIFICATE_UNKNOWN");
             under_load().await;
+
+            stop.store(true, Ordering::Relaxed);
+            for load in loads {
+                load.await.expect("no call was dropped");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_library_is_added_moved_and_removed_without_dropping_a_call() {
+    in_a_town_of_its_own(
+        |_| {},
+        async |stage| {
+            let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+            let mut loads = Vec::new();
+            for _ in 0..2 {
+                let gate = stage.terminal("bj-metro-gate-01").await;
+                loads.push(tokio::spawn(load(gate, stage.card("tj"), Arc::clone(&stop), Arc::clone(&calls))));
+            }
+            let under_load = async || {
+                let seen = calls.load(Ordering::Relaxed);
+                until_asked("load", async || calls.load(Ordering::Relaxed) > seen + 20).await;
+            };
+            let desk = stage.terminal("bj-capital-desk-01").await;
+            let card = stage.card("bj");
+            let borrow = async |library: &str, item: &str| {
+                let session = acts::session(stage, &card, &desk, Purpose::LibraryLoan).await;
+                let request =
+                    CheckoutRequest { library: library.to_owned(), ..acts::checkout(&desk, &session, item) };
+                desk.checkout(request).await
+            };
+            refused(borrow("bj-branch", "B0001").await, Code::NotFound, "LIBRARY_UNKNOWN");
+            under_load().await;
+
+            // The system of another region stands in for the new branch.
+            let libraries = stage.config("beijing").join("libraries.toml");
+            let elsewhere = fs::read_to_string(stage.config("hebei").join("libraries.toml")).expect("read");
+            let elsewhere: toml::Table = elsewhere.parse().expect("TOML");
+            let (_, line) =
+                elsewhere["sip2"].as_table().and_then(|lines| lines.iter().next()).expect("a line");
+            edit(&libraries, |file| {
+                let mut branch = file["library"][0].clone();
+                set(&mut branch, "code", "bj-branch");
+                file["library"].as_array_mut().expect("a list").push(branch);
+                set(&mut file["sip2"], "bj-branch", line.clone());
+            });
+            reload(stage, "the configuration was reloaded");
+            let lent = borrow("bj-branch", "B0001").await.expect("answered").answer;
+            let holder = approved(&lent).holder_id.clone();
+            assert_eq!(stage.library("hebei").holder_of("B0001"), Some(holder.clone()));
+            assert_eq!(stage.library("beijing").holder_of("B0001"), None);
+            under_load().await;
+
+            // The library's own system moves: what is lent from now on is lent there.
+            approved(&borrow("", "B0002").await.expect("answered").answer);
+            assert_eq!(stage.library("beijing").holder_of("B0002"), Some(holder.clone()));
+            edit(&libraries, |file| set(&mut file["sip2"], "bj-capital", line.clone()));
+            reload(stage, "the configuration was reloaded");
+            approved(&borrow("", "B0003").await.expect("answered").answer);
+            assert_eq!(stage.library("hebei").holder_of("B0003"), Some(holder));
+            under_load().await;
+
+            edit(&libraries, |file| {
+                let list = file["library"].as_array_mut().expect("a list");
+                list.retain(|library| library["code"].as_str() != Some("bj-branch"));
+            });
+            reload(stage, "the configuration was reloaded");
+            refused(borrow("bj-branch", "B0004").await, Code::NotFound, "LIBRARY_UNKNOWN");
+            under_load().await;
+            assert_eq!(logged(stage, "needs a restart"), 0, "nothing of it waits for a restart");
 
             stop.store(true, Ordering::Relaxed);
             for load in loads {

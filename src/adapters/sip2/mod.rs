@@ -50,7 +50,7 @@ use crate::{
 /// The libraries that speak SIP2, by their code in the policy. Cheap to clone.
 #[derive(Clone)]
 pub struct Sip2Adapter {
-    backends: Arc<BTreeMap<String, Backend>>,
+    backends: Arc<BTreeMap<String, Arc<Backend>>>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
 }
@@ -86,12 +86,29 @@ impl Sip2Adapter {
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, BadSip2Options> {
+        let none = Sip2Adapter { backends: Arc::default(), clock, observer };
+        none.with(libraries)
+    }
+
+    /// An adapter for other libraries, as a reload brings them. A library whose line is
+    /// as it was keeps its connections, its breaker and its budget; one that is gone or
+    /// changed keeps its old line for the calls under way in this adapter, and loses it
+    /// with them.
+    ///
+    /// # Errors
+    /// As [`Sip2Adapter::new`]; this adapter is as it was.
+    pub fn with(&self, libraries: BTreeMap<String, Sip2Options>) -> Result<Self, BadSip2Options> {
         let mut backends = BTreeMap::new();
         for (code, options) in libraries {
             let breaker = Mutex::new(Breaker::new(options.breaker.clone()));
-            let pool = Pool::new(code.clone(), options, clock.clone(), observer.clone())?;
-            backends.insert(code, Backend { pool, breaker, budget: Mutex::default() });
+            let pool = Pool::new(code.clone(), options, self.clock.clone(), self.observer.clone())?;
+            let backend = match self.backends.get(&code) {
+                Some(known) if known.pool.is_as(&pool) => Arc::clone(known),
+                Some(_) | None => Arc::new(Backend { pool, breaker, budget: Mutex::default() }),
+            };
+            backends.insert(code, backend);
         }
+        let (clock, observer) = (self.clock.clone(), self.observer.clone());
         Ok(Sip2Adapter { backends: Arc::new(backends), clock, observer })
     }
 

@@ -10,7 +10,7 @@ use crate::{adapters::breaker::BreakerOptions, limits};
 
 /// How one library is reached. The password itself is never configured: only
 /// where it is found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sip2Options {
     /// `host:port`.

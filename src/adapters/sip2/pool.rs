@@ -85,6 +85,11 @@ impl Pool {
         Ok(Pool { library, options, site, password, permits, idle: Mutex::default(), clock, observer })
     }
 
+    /// Whether another line would be the same, to its password.
+    pub(super) fn is_as(&self, other: &Pool) -> bool {
+        self.options == other.options && self.password.expose_secret() == other.password.expose_secret()
+    }
+
     pub(super) fn keep_alive_every(&self) -> Duration {
         self.options.keep_alive()
     }

@@ -1,6 +1,6 @@
-//! What of a configuration is taken at the start only: listeners, keys, store, log,
-//! and the lines to peers and libraries are made once. A reload compares, so that
-//! nobody believes in a change that waits for a restart.
+//! What of a configuration is taken at the start only: listeners, keys, store and
+//! log. A reload compares, so that nobody believes in a change that waits for a
+//! restart.
 
 use toml::{Table, Value};
 
@@ -39,8 +39,6 @@ impl Fixed {
         options.insert("vault".into(), Value::try_from(&file.vault)?);
         options.insert("store".into(), Value::try_from(&file.store)?);
         options.insert("log".into(), Value::try_from(&file.log)?);
-        options.insert("trust".into(), Value::Table(peers(loaded)));
-        options.insert("libraries".into(), Value::Table(lines(loaded)?));
         Ok(Fixed { province: file.region.province, options: Value::Table(options) })
     }
 
@@ -55,27 +53,4 @@ impl Fixed {
         }
         Ok(diff(&self.options, &wanted.options))
     }
-}
-
-/// The trust list's members as lines are made to them. Their public keys are not
-/// here: those are asked for at every message and follow a reload.
-fn peers(loaded: &Loaded) -> Table {
-    let line = |endpoint: &str, tls_name: &str| {
-        let line = [("endpoint", endpoint), ("tls_name", tls_name)];
-        Value::Table(line.map(|(name, value)| (name.to_owned(), Value::from(value))).into_iter().collect())
-    };
-    let members = loaded.live.trust.members();
-    members.map(|member| (member.region.to_string(), line(&member.endpoint, &member.tls_name))).collect()
-}
-
-/// The line to each library. Names, mappings and rules of a library are not here:
-/// they follow a reload.
-fn lines(loaded: &Loaded) -> Result<Table, toml::ser::Error> {
-    let mut lines = Table::new();
-    for library in &loaded.live.libraries.libraries {
-        if let Some(line) = loaded.sip2.get(&library.code) {
-            lines.insert(library.code.clone(), Value::try_from(line)?);
-        }
-    }
-    Ok(lines)
 }
