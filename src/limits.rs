@@ -110,6 +110,21 @@ pub const REFUSALS_JOURNALLED_PER_MINUTE: u32 = 6;
 /// judged by the tap's own age instead.
 pub const TERMINAL_CLOCK_SKEW_MS: i64 = 24 * 3_600 * 1_000;
 
+/// Documents that did not fit which one terminal may try at once, and how long until
+/// one more may be tried: a clerk mistypes now and then, a program that tries a list of
+/// names needs thousands.
+pub const DOCUMENT_TRIES_PER_TERMINAL: u32 = 20;
+pub const DOCUMENT_TRY_BACK_PER_TERMINAL_MS: i64 = 10_000;
+
+/// The same of one document's number, at whatever terminals: five names at once, then
+/// 30 an hour.
+pub const DOCUMENT_TRIES_PER_NUMBER: u32 = 5;
+pub const DOCUMENT_TRY_BACK_PER_NUMBER_MS: i64 = 2 * 60_000;
+
+/// Numbers whose tries are remembered, 24 bytes each. Some 800 terminals at their own
+/// limit fill it; then further documents wait.
+pub const DOCUMENTS_TRIED_MAX: usize = 65_536;
+
 // ---- credentials ----------------------------------------------------------
 
 /// An e-card code lives one minute (facts/domain.md §2.6).

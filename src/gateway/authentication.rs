@@ -334,7 +334,8 @@ impl Gateway {
     /// An identity document at a staffed counter, of a holder of our region.
     ///
     /// # Errors
-    /// `DocumentUnknown` when nobody is registered under it here.
+    /// `DocumentUnknown` when nobody is registered under it here;
+    /// `DocumentTriesExceeded` after too many that did not fit.
     pub async fn present_document(
         &self,
         call: &Call,
@@ -342,8 +343,21 @@ impl Gateway {
         document: DocumentAsk,
     ) -> Result<Committed, Refusal> {
         self.authorise(call, &header)?;
-        let unknown = || Refusal::not_found(Reason::DocumentUnknown);
         let id = self.document_hash(document.kind.code(), document.number.reveal())?;
+        self.guesses.take(call, &id, self.now_ms())?;
+        let answered = self.compare_document(call, header, document, id).await;
+        self.guesses.settle(call, &id, &answered);
+        answered
+    }
+
+    async fn compare_document(
+        &self,
+        call: &Call,
+        header: Header,
+        document: DocumentAsk,
+        id: [u8; 16],
+    ) -> Result<Committed, Refusal> {
+        let unknown = || Refusal::not_found(Reason::DocumentUnknown);
         let holder = self.peek::<DocumentFile>(&id).await?.ok_or_else(unknown)?.holder;
         let person: HolderFile = self.peek(&holder).await?.ok_or_else(unknown)?;
         let card = card_of(&person.card)?;

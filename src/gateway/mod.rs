@@ -14,6 +14,7 @@ mod call;
 mod cards;
 mod deny;
 mod goodbye;
+mod guesses;
 mod home;
 mod import;
 mod inquiry;
@@ -96,6 +97,7 @@ pub struct Gateway {
     audit: audit::Audit,
     pool: pool::CryptoPool,
     clock: Arc<dyn Clock>,
+    guesses: guesses::Guesses,
     rng: Arc<dyn Rng>,
 }
 
@@ -126,6 +128,7 @@ impl Gateway {
             audit: audit::Audit::default(),
             pool: pool::CryptoPool::new(),
             clock: parts.clock,
+            guesses: guesses::Guesses::default(),
             rng: parts.rng,
         };
         gateway.read_back_deny_list().await?;

@@ -64,6 +64,7 @@ reasons! {
     CodeUsed "CODE_USED" "二维码已被使用，请刷新" "the code was scanned already; refresh it";
     DocumentUnknown "DOCUMENT_UNKNOWN" "未找到该证件对应的持卡人" "no holder is registered under this document";
     DocumentMismatch "DOCUMENT_MISMATCH" "证件号码与姓名不一致" "the document's number and name do not belong together";
+    DocumentTriesExceeded "DOCUMENT_TRIES_EXCEEDED" "证件核验未通过次数过多，请稍后再试" "too many documents did not match; wait and try again";
     DocumentTaken "DOCUMENT_TAKEN" "该证件已登记在另一持卡人名下" "the document is registered for another holder";
     AssuranceTooLow "ASSURANCE_TOO_LOW" "认证级别不足，请使用更高级别的认证方式" "this scene needs a stronger authentication";
 

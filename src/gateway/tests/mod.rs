@@ -4,6 +4,7 @@
 mod cards;
 mod deny;
 mod import;
+mod kept;
 mod library;
 pub(crate) mod rig;
 mod taps;

@@ -16,6 +16,7 @@ pub(super) const REQUESTS_REFUSED: &str = "onecard_requests_refused_total";
 pub(super) const REQUEST_SECONDS: &str = "onecard_request_seconds";
 pub(super) const REFUSALS: &str = "onecard_refusals_total";
 pub(super) const TASKS_RUN: &str = "onecard_tasks_run_total";
+pub(super) const GUESSES_LIMITED: &str = "onecard_document_guesses_limited_total";
 pub(super) const ENVELOPES_REFUSED: &str = "onecard_envelopes_refused_total";
 pub(super) const SHED: &str = "onecard_requests_shed_total";
 pub(super) const COMMIT_BATCH_ENTRIES: &str = "onecard_commit_batch_entries";
@@ -71,6 +72,11 @@ pub(super) fn describe() {
         (REQUESTS_REFUSED, Count, "Calls refused at the edge, by reason. 入口拒绝的调用数（按原因）"),
         (REFUSALS, Count, "Calls refused on the way, by reason. 拒绝的请求数（按原因）"),
         (TASKS_RUN, Count, "Due tasks taken up, by kind. 已执行的到期任务数（按种类）"),
+        (
+            GUESSES_LIMITED,
+            Count,
+            "Documents not looked up after too many that did not fit, by limit. 因核验失败过多而拒绝的证件数（按限制）",
+        ),
         (ENVELOPES_REFUSED, Count, "Envelopes of peers refused, by peer. 拒绝的跨区报文数（按对端）"),
         (SHED, Count, "Requests shed under load, by rank. 过载时舍弃的请求数（按优先级）"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),

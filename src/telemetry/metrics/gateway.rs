@@ -3,8 +3,16 @@
 
 use metrics::counter;
 
-use super::catalogue as name;
+use super::{catalogue as name, labels::label};
 use crate::model::Reason;
+
+label! {
+    /// Whose tries were used up.
+    GuessLimit {
+        Terminal = "terminal",
+        Document = "document",
+    }
+}
 
 /// A call was refused, or a credential not accepted.
 pub fn refused(reason: Reason) {
@@ -20,4 +28,9 @@ pub fn task_run(kind: &'static str) {
 /// are bounded by the certificates that were issued.
 pub fn envelope_refused(province: u32) {
     counter!(name::ENVELOPES_REFUSED, "peer" => format!("{province:06}")).increment(1);
+}
+
+/// A document was not looked up because too many before it did not fit.
+pub fn guess_limited(limit: GuessLimit) {
+    counter!(name::GUESSES_LIMITED, "limit" => limit.name()).increment(1);
 }

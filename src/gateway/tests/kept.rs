@@ -1,0 +1,80 @@
+//! What is kept and for how long: tries at documents, reads, sums of refusals, rows
+//! past their use, codes until they expire.
+
+use std::time::Duration;
+
+use super::{super::*, rig::*};
+use crate::{
+    identity::{DocumentKind, DocumentNumber},
+    model::{Purpose, Status},
+    store::Committed,
+};
+
+async fn present(
+    region: &Region,
+    terminal: &str,
+    request: u8,
+    person: &Person,
+    name: &str,
+) -> Result<Committed, Refusal> {
+    let kind = DocumentKind::ResidentIdentityCard;
+    let number = DocumentNumber::parse(kind, &person.line.social_security_number).expect("valid");
+    let ask = DocumentAsk { kind, number, name: name.parse().expect("a name") };
+    let call = region.call(terminal, &method::PRESENT_DOCUMENT);
+    region.gateway.present_document(&call, region.header(request, Purpose::IdentityCheck), ask).await
+}
+
+#[tokio::test]
+async fn a_name_cannot_be_guessed_at_any_terminal() {
+    let (bj, _tj) = regions();
+    let (person, other) = (bj.import(1).await, bj.import(2).await);
+    let tries = u8::try_from(limits::DOCUMENT_TRIES_PER_NUMBER).expect("a few");
+    for guess in 0..tries {
+        let terminal = if guess % 2 == 0 { "lib:desk" } else { "lib:kiosk" };
+        let declined = present(&bj, terminal, guess + 1, &person, "样例乙").await.expect("an answer");
+        assert_ended(&declined, Status::Declined, "DOCUMENT_MISMATCH");
+    }
+    // Not even the right name: whoever guesses must not learn that it is.
+    for terminal in ["lib:desk", "lib:kiosk"] {
+        let refused = assert_refused(
+            present(&bj, terminal, 50, &person, "样例甲").await,
+            RefusalKind::Exhausted,
+            Reason::DocumentTriesExceeded,
+        );
+        let back = Duration::from_millis(limits::DOCUMENT_TRY_BACK_PER_NUMBER_MS.unsigned_abs());
+        assert_eq!(refused.retry_after, Some(back));
+    }
+    // A repeat of what was answered tells nothing new and is told again.
+    assert_eq!(bj.answered("lib:desk", 1).await.expect("answered").entry.reason, "DOCUMENT_MISMATCH");
+    let fits = present(&bj, "lib:desk", 60, &other, "样例甲").await.expect("an answer");
+    assert_ended(&fits, Status::Completed, "");
+    bj.clock.advance_ms(limits::DOCUMENT_TRY_BACK_PER_NUMBER_MS);
+    let fits = present(&bj, "lib:desk", 61, &person, "样例甲").await.expect("an answer");
+    assert_ended(&fits, Status::Completed, "");
+}
+
+#[tokio::test]
+async fn a_terminal_cannot_try_a_list_of_numbers() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    for request in 0..100 {
+        let fits = present(&bj, "lib:desk", request, &person, "样例甲").await.expect("what fits is free");
+        assert_ended(&fits, Status::Completed, "");
+    }
+    let unknown = |number| Person::of(BEIJING, number);
+    for number in 0..u8::try_from(limits::DOCUMENT_TRIES_PER_TERMINAL).expect("some") {
+        assert_refused(
+            present(&bj, "lib:desk", 100 + number, &unknown(10 + number), "样例甲").await,
+            RefusalKind::NotFound,
+            Reason::DocumentUnknown,
+        );
+    }
+    assert_refused(
+        present(&bj, "lib:desk", 200, &person, "样例甲").await,
+        RefusalKind::Exhausted,
+        Reason::DocumentTriesExceeded,
+    );
+    let elsewhere =
+        present(&bj, "lib:kiosk", 201, &person, "样例甲").await.expect("another terminal's tries");
+    assert_ended(&elsewhere, Status::Completed, "");
+}
