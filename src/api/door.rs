@@ -281,7 +281,8 @@ impl Door {
         to_status(refusal)
     }
 
-    /// A read that is not journalled: enter, ask, answer.
+    /// A request without a header: enter, ask, answer. What speaks of a person is
+    /// journalled on the way.
     pub async fn read_only<T, R, Done>(
         &self,
         request: Request<T>,

@@ -8,8 +8,8 @@ use super::{
     parse::Fields,
 };
 use crate::{
-    gateway::{Call, Gateway, Refusal, TransactionAsk, Violation, method},
-    model::RequestId,
+    gateway::{Call, Gateway, Refusal, TransactionAsk, TransactionKey, Violation, method},
+    model::{Purpose, RequestId},
     proto::transaction::v1::{
         self as wire, get_transaction_request::By, transaction_service_server::TransactionService,
     },
@@ -69,9 +69,9 @@ pub(super) fn told(steps: &[Committed]) -> Option<wire::GetTransactionResponse> 
 
 pub(super) fn ask_of(request: wire::GetTransactionRequest) -> Result<TransactionAsk, Refusal> {
     let mut fields = Fields::default();
-    let ask = match request.by {
+    let key = match request.by {
         Some(By::TransactionId(text)) => {
-            fields.take(text.parse().map(TransactionAsk::Transaction).map_err(|_| {
+            fields.take(text.parse().map(TransactionKey::Transaction).map_err(|_| {
                 Violation::new(
                     "transaction_id",
                     "须为 地区-分片-时间-随机数，如 110000-000-0192a3b4c5d6-9f8e7d6c5b4a",
@@ -81,7 +81,7 @@ pub(super) fn ask_of(request: wire::GetTransactionRequest) -> Result<Transaction
         }
         Some(By::RequestId(text)) => fields.take(
             text.parse()
-                .map(TransactionAsk::Request)
+                .map(TransactionKey::Request)
                 .map_err(|_| Violation::new("request_id", "须为 UUID", "must be a UUID")),
         ),
         None => {
@@ -93,5 +93,18 @@ pub(super) fn ask_of(request: wire::GetTransactionRequest) -> Result<Transaction
             None
         }
     };
-    ask.ok_or_else(|| Refusal::invalid(fields.into_violations()))
+    let purpose = match request.purpose {
+        0 => None,
+        stated => fields.take(Purpose::from_number(stated).ok_or_else(|| {
+            Violation::new(
+                "purpose",
+                "须为 onecard.common.v1.Purpose 中的用途；不填则按该交易的用途",
+                "must be a purpose of onecard.common.v1.Purpose, or be left out for the transaction's own",
+            )
+        })),
+    };
+    match key {
+        Some(key) if fields.is_clean() => Ok(TransactionAsk { key, purpose }),
+        Some(_) | None => Err(Refusal::invalid(fields.into_violations())),
+    }
 }

@@ -115,6 +115,6 @@ impl Terminal {
             TransactionKey::Transaction(id) => By::TransactionId(id),
             TransactionKey::Request(id) => By::RequestId(id),
         };
-        self.get_transaction(GetTransactionRequest { by: Some(by) }).await
+        self.get_transaction(GetTransactionRequest { by: Some(by), ..Default::default() }).await
     }
 }

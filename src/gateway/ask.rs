@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Call, Gateway, Header, Refusal};
 use crate::{
     model::{
-        AggregateKey, CorruptAggregate, Decision, Millis, ParticipantId, Scene, TerminalId, TransactionId,
-        View,
+        AggregateKey, CorruptAggregate, Decision, Detail, Millis, Outcome, PairwiseHolder, ParticipantId,
+        Purpose, Scene, Subject, TerminalId, TransactionId, View,
     },
     scenes::card::Granted,
     store::{Committed, Step, Unit, UnitMeta},
@@ -93,13 +93,40 @@ impl Gateway {
         Ok(self.store.commit(unit).await?)
     }
 
+    /// Journals who read what about whom, for which purpose. On disk when it returns:
+    /// nothing is told before.
+    pub(super) async fn journal_read(
+        &self,
+        call: &Call,
+        (subject, pairwise): (Subject, Option<PairwiseHolder>),
+        purpose: Purpose,
+        what: Detail,
+    ) -> Result<(), Refusal> {
+        let meta = UnitMeta {
+            participant: call.caller.participant.id.clone(),
+            terminal: call.caller.terminal.clone(),
+            purpose,
+            trace_id: call.trace_id,
+            ..self.own_meta(call.method.scene, call.method.name)
+        };
+        self.note(meta, Vec::new(), move |_, _| {
+            let mut decision = Decision::new(Outcome::Approved);
+            decision.subject = Some(subject);
+            decision.pairwise = pairwise;
+            decision.detail = what;
+            Ok(decision)
+        })
+        .await
+        .map(drop)
+    }
+
     /// The gateway's own hand in the journal: imports, tasks, summed refusals.
     pub(super) fn own_meta(&self, scene: Scene, method: &'static str) -> UnitMeta {
         UnitMeta {
             participant: "gateway".parse().expect("a constant that is well formed"),
             terminal: "gateway".parse().expect("a constant that is well formed"),
             operator: Arc::from(""),
-            purpose: crate::model::Purpose::CardService,
+            purpose: Purpose::CardService,
             scene,
             method,
             terminal_time_ms: self.now_ms(),

@@ -44,7 +44,7 @@ pub use authentication::{ChipAsk, DocumentAsk};
 pub use call::{Call, Header};
 pub use home::PeerAsker;
 pub use import::{CardLine, ImportReport};
-pub use inquiry::TransactionAsk;
+pub use inquiry::{TransactionAsk, TransactionKey};
 pub use library::{Libraries, LibraryAsk};
 pub use method::{Method, Role};
 pub use options::{Live, OperatorLine};

@@ -1,7 +1,5 @@
 //! Taps: the card's MAC, the deny list, then the fare rules in one commit.
 
-use std::sync::Arc;
-
 use prost::Message as _;
 
 use super::{Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of};
@@ -9,7 +7,7 @@ use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
     model::{
-        AggregateKey, Decision, Denial, Millis, Outcome, Purpose, Scene, Status,
+        AggregateKey, Denial, Detail, Millis, Purpose, Scene, Status,
         record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
     scenes::{
@@ -138,7 +136,7 @@ impl Gateway {
         } else {
             self.foreign_card(ask.card, participant)?
         };
-        self.journal_read(call, &who, ask.purpose).await?;
+        self.journal_read(call, (who.subject, Some(who.pairwise)), ask.purpose, Detail::default()).await?;
 
         let mut journeys = Journeys::default();
         for committed in self.store.about(who.subject, Scene::Transit, ask.most * 4).await? {
@@ -156,31 +154,5 @@ impl Gateway {
         let file: TransitFile = self.peek(ask.card.as_bytes()).await?.unwrap_or_default();
         journeys.open = file.open.filter(|open| open.operator == participant.as_str());
         Ok(journeys)
-    }
-
-    /// Who read what about whom, for which purpose.
-    async fn journal_read(
-        &self,
-        call: &Call,
-        who: &crate::scenes::card::Who,
-        purpose: Purpose,
-    ) -> Result<(), Refusal> {
-        let meta = crate::store::UnitMeta {
-            participant: call.caller.participant.id.clone(),
-            terminal: call.caller.terminal.clone(),
-            operator: Arc::from(""),
-            purpose,
-            trace_id: call.trace_id,
-            ..self.own_meta(call.method.scene, call.method.name)
-        };
-        let who = *who;
-        self.note(meta, Vec::new(), move |_, _| {
-            let mut decision = Decision::new(Outcome::Approved);
-            decision.subject = Some(who.subject);
-            decision.pairwise = Some(who.pairwise);
-            Ok(decision)
-        })
-        .await
-        .map(drop)
     }
 }

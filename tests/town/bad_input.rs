@@ -100,12 +100,15 @@ fn every_violation_of_a_tap_is_named() {
         names(gate.list_journeys(journeys).await, &["card_identifier", "purpose", "page_size"]);
         let upload = UploadTapsRequest { taps: vec![TapRequest::default(); limits::UPLOAD_TAPS_MAX + 1] };
         names(gate.upload_taps(upload).await, &["taps"]);
-        names(gate.get_transaction(GetTransactionRequest { by: None }).await, &["by"]);
+        names(
+            gate.get_transaction(GetTransactionRequest { by: None, purpose: 99 }).await,
+            &["by", "purpose"],
+        );
         for (by, field) in [
             (By::TransactionId("110000-1".to_owned()), "transaction_id"),
             (By::RequestId("no".to_owned()), "request_id"),
         ] {
-            names(gate.get_transaction(GetTransactionRequest { by: Some(by) }).await, &[field]);
+            names(gate.get_transaction(GetTransactionRequest { by: Some(by), purpose: 0 }).await, &[field]);
         }
     });
 }

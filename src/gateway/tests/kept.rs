@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{super::*, rig::*};
 use crate::{
     identity::{DocumentKind, DocumentNumber},
-    model::{Purpose, Status},
+    model::{Purpose, RequestId, Scene, Status, Subject},
     store::Committed,
 };
 
@@ -77,4 +77,37 @@ async fn a_terminal_cannot_try_a_list_of_numbers() {
     let elsewhere =
         present(&bj, "lib:kiosk", 201, &person, "样例甲").await.expect("another terminal's tries");
     assert_ended(&elsewhere, Status::Completed, "");
+}
+
+#[tokio::test]
+async fn a_transaction_of_a_holder_is_read_under_a_purpose_and_in_the_access_log() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    let tapped = bj.tap(1, &person, 1).await.expect("an answer");
+    let subject = Subject::from_slice(&tapped.entry.subject).expect("a holder");
+    let key = TransactionKey::Request(RequestId::from_bytes([1; 16]));
+    let read = async |purpose| {
+        let call = bj.call("metro:gate", &method::GET_TRANSACTION);
+        bj.gateway.transaction(&call, TransactionAsk { key, purpose }).await.map_err(|refusal| refusal.reason)
+    };
+    let log = async || bj.gateway.store.about(subject, Scene::Transaction, 10).await.expect("readable");
+    assert!(log().await.is_empty());
+
+    assert_eq!(
+        read(Some(Purpose::MedicalCare)).await.expect_err("not a ride's"),
+        Reason::PurposeNotPermitted
+    );
+    assert!(log().await.is_empty(), "nothing was told");
+    for purpose in [None, Some(Purpose::TransitRide)] {
+        assert_eq!(read(purpose).await.expect("its own")[0].entry, tapped.entry);
+    }
+    let reads = log().await;
+    assert_eq!(reads.len(), 2);
+    for Committed { entry, detail, .. } in reads {
+        assert_eq!((entry.method.as_str(), entry.participant.as_str()), ("GetTransaction", "metro"));
+        assert_eq!(entry.purpose, Purpose::TransitRide.number());
+        assert_eq!(entry.pairwise_holder, tapped.entry.pairwise_holder);
+        let which = <Vec<u8> as prost::Message>::decode(detail).expect("an id");
+        assert_eq!(which, tapped.entry.transaction_id);
+    }
 }
