@@ -222,6 +222,20 @@ pub const INDEX_LAG_ENTRIES_MAX: usize = 262_144;
 /// that are on the road at the same time.
 pub const AGGREGATES_RECENT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long after its end the row of a scanned code, a chip relay or a session is
+/// kept: clocks may go back and a late terminal hears `SESSION_EXPIRED`.
+pub const SWEPT_AFTER_MS: i64 = 3_600 * 1_000;
+
+/// Rows that a sweep looks at in one read: a few milliseconds aside of the calls.
+pub const SWEEP_ROWS_PER_PART: usize = 256;
+
+/// Parts of a kind that are looked at in one turn: with a turn a second and nothing
+/// to do, 256 parts are seen in 16 s.
+pub const SWEEP_PARTS_PER_TURN: usize = 16;
+
+/// Bytes of a prefix that names a part: 256 rows behind each of 2^32 parts.
+pub const SWEEP_PREFIX_MAX: usize = 4;
+
 /// An idempotency key is remembered at least this long.
 pub const REQUEST_ID_KEPT_DAYS: u32 = 90;
 

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     federation,
-    gateway::{Gateway, TaskRunner},
+    gateway::{Gateway, Housekeeper, TaskRunner},
     limits,
     model::{Clock, SystemClock, SystemRng},
     net::{self, OpsOptions, OpsServer, OpsSources, ReadinessCheck},
@@ -46,6 +46,9 @@ pub struct ServeArgs {
 
 /// How often due tasks are looked for.
 const TASKS_EVERY: Duration = Duration::from_millis(200);
+
+/// How often rows that are over are looked for.
+const HOUSE_KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long blocking calls that were left behind may take after everything has
 /// been stopped in order.
@@ -100,6 +103,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let envelopes = envelopes(&gateway, &clock);
     let lines = Lines::open(&gateway, libraries, &envelopes, &file.tls.peers, &background, &stop)?;
     background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
+    background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
     background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
 
     let drain = CancellationToken::new();

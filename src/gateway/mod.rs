@@ -26,6 +26,7 @@ mod pool;
 mod ports;
 mod refusal;
 mod registry;
+mod sweep;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -53,6 +54,7 @@ pub use pool::CryptoPool;
 pub use ports::{CardAsk, CardSaid, ChipBegun, DenyDelta, HolderConfirmed, Origin, PeerError, Peers};
 pub use refusal::{Refusal, RefusalKind, Violation};
 pub use registry::{Caller, Participant, ParticipantLine, Registry, RegistryFile, RegistryProblem};
+pub use sweep::Housekeeper;
 pub use tasks::TaskRunner;
 pub use transit::{Journeys, JourneysAsk, TapAsk, TapSide};
 
@@ -95,9 +97,9 @@ pub struct Gateway {
     /// One budget a member region, so that a busy one cannot crowd out another.
     peer_rates: governor::DefaultKeyedRateLimiter<u32>,
     audit: audit::Audit,
+    guesses: guesses::Guesses,
     pool: pool::CryptoPool,
     clock: Arc<dyn Clock>,
-    guesses: guesses::Guesses,
     rng: Arc<dyn Rng>,
 }
 
@@ -126,9 +128,9 @@ impl Gateway {
             admission: Admission::default(),
             peer_rates: governor::RateLimiter::keyed(governor::Quota::per_second(limits::PEER_RATE)),
             audit: audit::Audit::default(),
+            guesses: guesses::Guesses::default(),
             pool: pool::CryptoPool::new(),
             clock: parts.clock,
-            guesses: guesses::Guesses::default(),
             rng: parts.rng,
         };
         gateway.read_back_deny_list().await?;

@@ -42,6 +42,22 @@ impl AggregateKind {
         Self::ALL.iter().copied().find(|kind| u32::from(kind.number()) == number)
     }
 
+    /// Label on metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AggregateKind::Card => "card",
+            AggregateKind::Holder => "holder",
+            AggregateKind::Document => "document",
+            AggregateKind::ChipSession => "chip-session",
+            AggregateKind::HolderSession => "holder-session",
+            AggregateKind::CodeUse => "code-use",
+            AggregateKind::Deny => "deny",
+            AggregateKind::DenyListHead => "deny-list-head",
+            AggregateKind::Transit => "transit",
+            AggregateKind::LibraryCase => "library-case",
+        }
+    }
+
     /// Whether id or body speak of a person or hold a live secret, so that the write
     /// stands in the sealed part of an entry. A card's identifier does: two
     /// participants' records would meet at it.

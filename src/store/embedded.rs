@@ -17,8 +17,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
-    Committed, Disk, DueTask, FjallIndex, Index, IndexError, NoObserver, Proof, RealDisk, Store, StoreError,
-    StoreObserver, StoreOptions, Unit,
+    Committed, Disk, DueTask, FjallIndex, Index, IndexError, NoObserver, Part, Proof, RealDisk, Store,
+    StoreError, StoreObserver, StoreOptions, Unit,
     chain::{key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
     inbox::{Answer, Health, Inbox, Waiting},
@@ -372,6 +372,15 @@ impl Store for EmbeddedStore {
 
     fn scan(&self, kind: AggregateKind) -> BoxFuture<'_, Result<Vec<(AggregateKey, Stored)>, StoreError>> {
         self.lookup.aside(move |lookup| lookup.scan(kind))
+    }
+
+    fn part(
+        &self,
+        kind: AggregateKind,
+        prefix: Vec<u8>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Part, StoreError>> {
+        self.lookup.aside(move |lookup| lookup.part(kind, &prefix, most))
     }
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {

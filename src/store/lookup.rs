@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::future::BoxFuture;
 
 use super::{
-    Committed, DueTask, Proof, StoreError,
+    Committed, DueTask, Part, Proof, StoreError,
     committer::Shared,
     effects::{claim_key, stored_behind},
     reader::Reader,
@@ -127,6 +127,22 @@ impl Lookup {
         }
         found.extend(overlaid.into_iter().filter_map(|(key, stored)| Some((key, stored?))));
         Ok(found)
+    }
+
+    /// What the overlay holds was written a moment ago and is left out: whoever asks
+    /// for parts decides over each row again.
+    pub(super) fn part(&self, kind: AggregateKind, prefix: &[u8], most: usize) -> Result<Part, StoreError> {
+        let found = self.rows.part(kind, prefix, most)?;
+        let is_whole = found.len() < most;
+        let mut rows = Vec::new();
+        for (key, row) in found {
+            if self.shared.overlay.look(|layer| layer.aggregate(&key)).is_none()
+                && let Some(stored) = stored_behind(row, &key, &*self.sealer)?
+            {
+                rows.push((key, stored));
+            }
+        }
+        Ok(Part { rows, is_whole })
     }
 
     pub(super) fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError> {

@@ -133,6 +133,14 @@ pub struct DueTask {
     pub body: Bytes,
 }
 
+/// A part of a kind's aggregates.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    pub rows: Vec<(AggregateKey, Stored)>,
+    /// There are no more under the prefix than were looked at.
+    pub is_whole: bool,
+}
+
 /// Why the store did not take a unit or find a record.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -186,6 +194,16 @@ pub trait Store: Send + Sync + 'static {
         &self,
         kind: crate::model::AggregateKind,
     ) -> BoxFuture<'_, Result<Vec<(AggregateKey, Stored)>, StoreError>>;
+
+    /// The aggregates of a kind whose id begins with `prefix`, at most `most`: for jobs
+    /// that go through a kind in small parts. What was written a moment ago may be
+    /// missing.
+    fn part(
+        &self,
+        kind: crate::model::AggregateKind,
+        prefix: Vec<u8>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Part, StoreError>>;
 
     /// Tasks due at `now_ms`, oldest first, at most `most`.
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>>;

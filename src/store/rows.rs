@@ -103,7 +103,17 @@ impl Rows {
     }
 
     pub(super) fn scan(&self, kind: AggregateKind) -> Result<Vec<(AggregateKey, Row)>, StoreError> {
-        let pairs = self.index.pairs(&[b'a', kind.number()], None, usize::MAX)?;
+        self.part(kind, &[], usize::MAX)
+    }
+
+    /// The aggregates of a kind whose id begins with `prefix`, at most `most`.
+    pub(super) fn part(
+        &self,
+        kind: AggregateKind,
+        prefix: &[u8],
+        most: usize,
+    ) -> Result<Vec<(AggregateKey, Row)>, StoreError> {
+        let pairs = self.index.pairs(&joined(b'a', &[&[kind.number()], prefix]), None, most)?;
         pairs
             .into_iter()
             .map(|(key, value)| Ok((AggregateKey { kind, id: key[2..].into() }, decode_row(&value)?)))

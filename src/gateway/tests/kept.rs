@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use super::{super::*, rig::*};
 use crate::{
+    crypto::VirtualChip,
     identity::{DocumentKind, DocumentNumber},
-    model::{Purpose, RequestId, Scene, Status, Subject},
+    model::{
+        AggregateKey, Purpose, RequestId, Scene, Status, Subject, SystemRng, Token16,
+        record::{ChipSession, CodeUse, HolderSession},
+    },
     store::Committed,
+    trust::SignedCode,
 };
 
 async fn present(
@@ -109,5 +114,67 @@ async fn a_transaction_of_a_holder_is_read_under_a_purpose_and_in_the_access_log
         assert_eq!(entry.pairwise_holder, tapped.entry.pairwise_holder);
         let which = <Vec<u8> as prost::Message>::decode(detail).expect("an id");
         assert_eq!(which, tapped.entry.transaction_id);
+    }
+}
+
+/// Waits until something holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let soon = Duration::from_secs(20);
+    let waited = tokio::time::timeout(soon, async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}
+
+#[tokio::test]
+async fn rows_are_removed_some_time_after_their_use_and_no_others() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    let chip = VirtualChip::personalise(&*bj.vault, *person.card.as_bytes()).expect("roots");
+    let visit = async |request: u8| -> [AggregateKey; 3] {
+        let text = bj.code(request, person.card).await;
+        let code = SignedCode::parse(&text).expect("a code").claimed().nonce;
+        let scanned = card_detail(&bj.scan(request + 1, &text).await.expect("an answer"));
+        let held = Token16::from_slice(&scanned.holder_session).expect("a session");
+        let call = bj.call("lib:desk", &method::BEGIN_CHIP);
+        let ask = ChipAsk { card: person.card, challenge: chip.challenge(&SystemRng) };
+        let header = bj.header(request + 2, Purpose::IdentityCheck);
+        let begun = card_detail(&bj.gateway.begin_chip(&call, header, ask).await.expect("genuine"));
+        let begun = Token16::from_slice(&begun.chip_session).expect("a session");
+        [
+            AggregateKey::of::<CodeUse>(&code),
+            AggregateKey::of::<HolderSession>(held.as_bytes()),
+            AggregateKey::of::<ChipSession>(begun.as_bytes()),
+        ]
+    };
+    let kept = async |rows: &[AggregateKey]| {
+        let mut kept = 0;
+        for row in rows {
+            kept += usize::from(bj.gateway.store.load(row).await.expect("readable").is_some());
+        }
+        kept
+    };
+    let mut old = Vec::new();
+    for number in 0..12 {
+        old.extend(visit(10 * number).await);
+    }
+    bj.clock.advance_ms(limits::HOLDER_SESSION_MS + limits::SWEPT_AFTER_MS);
+    let new = visit(200).await;
+    let mut housekeeper = Housekeeper::new(Arc::clone(&bj.gateway), Duration::from_secs(1));
+    assert_eq!(kept(&old).await, old.len());
+    let mut swept = 0;
+    // Rows are found once they are indexed.
+    until("every old row is removed", async || {
+        swept += housekeeper.turn().await;
+        kept(&old).await == 0
+    })
+    .await;
+    assert_eq!((swept, kept(&new).await), (old.len(), new.len()));
+    drop(housekeeper);
+    let again = bj.restart();
+    for row in &old {
+        assert!(again.gateway.store.load(row).await.expect("readable").is_none(), "removed for good");
     }
 }

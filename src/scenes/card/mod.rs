@@ -12,6 +12,7 @@ mod issue;
 mod loss;
 mod session;
 mod standing;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -25,3 +26,4 @@ pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
 pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};
 pub use standing::{Who, standing_of};
+pub use sweep::{SWEPT, is_over, sweep};

@@ -16,6 +16,7 @@ pub(super) const REQUESTS_REFUSED: &str = "onecard_requests_refused_total";
 pub(super) const REQUEST_SECONDS: &str = "onecard_request_seconds";
 pub(super) const REFUSALS: &str = "onecard_refusals_total";
 pub(super) const TASKS_RUN: &str = "onecard_tasks_run_total";
+pub(super) const ROWS_SWEPT: &str = "onecard_rows_swept_total";
 pub(super) const GUESSES_LIMITED: &str = "onecard_document_guesses_limited_total";
 pub(super) const ENVELOPES_REFUSED: &str = "onecard_envelopes_refused_total";
 pub(super) const SHED: &str = "onecard_requests_shed_total";
@@ -72,6 +73,7 @@ pub(super) fn describe() {
         (REQUESTS_REFUSED, Count, "Calls refused at the edge, by reason. 入口拒绝的调用数（按原因）"),
         (REFUSALS, Count, "Calls refused on the way, by reason. 拒绝的请求数（按原因）"),
         (TASKS_RUN, Count, "Due tasks taken up, by kind. 已执行的到期任务数（按种类）"),
+        (ROWS_SWEPT, Count, "Rows removed some time after their end, by kind. 到期清除的记录数（按种类）"),
         (
             GUESSES_LIMITED,
             Count,

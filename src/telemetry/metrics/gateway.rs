@@ -4,7 +4,7 @@
 use metrics::counter;
 
 use super::{catalogue as name, labels::label};
-use crate::model::Reason;
+use crate::model::{AggregateKind, Reason};
 
 label! {
     /// Whose tries were used up.
@@ -33,4 +33,9 @@ pub fn envelope_refused(province: u32) {
 /// A document was not looked up because too many before it did not fit.
 pub fn guess_limited(limit: GuessLimit) {
     counter!(name::GUESSES_LIMITED, "limit" => limit.name()).increment(1);
+}
+
+/// Rows of a kind were removed after their end.
+pub fn swept(kind: AggregateKind, rows: usize) {
+    counter!(name::ROWS_SWEPT, "kind" => kind.name()).increment(rows as u64);
 }
