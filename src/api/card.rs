@@ -10,7 +10,7 @@ use super::{
 use crate::{
     gateway::{Header, Refusal, Role, Violation, method},
     identity::{CardIdentifier, RegionCode},
-    model::record,
+    model::{Millis, record},
     proto::card::v1::{self as wire, card_service_server::CardService},
     scenes::card::LossKind,
     store::Committed,
@@ -89,30 +89,14 @@ impl CardService for Card {
         &self,
         request: Request<wire::IssueCodeRequest>,
     ) -> Result<Response<wire::IssueCodeResponse>, Status> {
-        // The code is a secret that stands in no entry, so it travels beside the
-        // committed step: a repeat finds the step and makes no second code.
-        let code = std::sync::Arc::new(std::sync::OnceLock::new());
-        let made = std::sync::Arc::clone(&code);
+        let gateway = std::sync::Arc::clone(self.0.gateway());
         self.0
             .mutate(
                 request,
                 &method::ISSUE_CODE,
                 |fields, ask| card_of(fields, &ask.card_identifier),
-                |gateway, call, header, card| async move {
-                    let (committed, code) = gateway.issue_code(&call, header, card).await?;
-                    if let Some(code) = code {
-                        let _ = made.set(code);
-                    }
-                    Ok(committed)
-                },
-                |committed| {
-                    let said: record::CardDetail = detail(committed)?;
-                    Ok(wire::IssueCodeResponse {
-                        answer: Some(answer(committed)),
-                        code: code.get().cloned().unwrap_or_default(),
-                        expires_at_ms: said.session_expires_at_ms,
-                    })
-                },
+                |gateway, call, header, card| async move { gateway.issue_code(&call, header, card).await },
+                |committed| code_response(committed, gateway.now_ms()),
             )
             .await
     }
@@ -150,6 +134,18 @@ fn lifted_by_somebody(role: Role, header: &Header) -> Result<(), Refusal> {
         // A terminal has been refused at the door, by the table of methods.
         Role::Terminal | Role::Ecard | Role::Operator => Ok(()),
     }
+}
+
+/// The code while it lives: a repeat that comes later gets none, rather than one that
+/// every reader refuses.
+fn code_response(committed: &Committed, now: Millis) -> Result<wire::IssueCodeResponse, Refusal> {
+    let said: record::CardDetail = detail(committed)?;
+    let lives = now < said.session_expires_at_ms;
+    Ok(wire::IssueCodeResponse {
+        answer: Some(answer(committed)),
+        code: if lives { said.code } else { String::new() },
+        expires_at_ms: said.session_expires_at_ms,
+    })
 }
 
 fn state_response(committed: &Committed) -> Result<wire::GetCardStateResponse, Refusal> {

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     identity::CardIdentifier,
-    limits,
     model::{
         AggregateKey, Decision, Detail, Outcome, Reason,
         record::{CardDetail, CardFile, DenyFile, DenyListHead},
@@ -116,8 +115,8 @@ impl Gateway {
         Ok(committed)
     }
 
-    /// Issues an e-card code for a card of ours. The code is answered beside the
-    /// entry and never stored; a repeat of the request gets none.
+    /// Issues an e-card code for a card of ours; it stands in the entry's detail. A
+    /// repeat of the request finds the same entry with the same code.
     ///
     /// # Errors
     /// `HomeRegionOnly` for a card of another region; a key service that fails.
@@ -126,7 +125,7 @@ impl Gateway {
         call: &Call,
         header: Header,
         card: CardIdentifier,
-    ) -> Result<(Committed, Option<String>), Refusal> {
+    ) -> Result<Committed, Refusal> {
         self.authorise(call, &header)?;
         if !self.is_ours(&card) {
             return Err(Refusal::forbidden(Reason::HomeRegionOnly));
@@ -134,27 +133,22 @@ impl Gateway {
         let ask = self.ask(call, &header);
         let who = self.known_card(card, ask.participant()).await?.who;
         let issued_at_ms = self.now_ms();
-        let expires_at_ms = issued_at_ms + limits::CODE_LIFE_MS;
         let mut nonce = [0; 16];
         self.rng.fill(&mut nonce);
-        let committed = self
-            .commit(&ask, vec![AggregateKey::of::<CardFile>(card.as_bytes())], move |view, now| {
-                card::issue_code(view, &who, expires_at_ms, now)
-            })
-            .await?;
-        if committed.replayed || committed.entry.status != crate::model::Status::Completed.number() {
-            return Ok((committed, None));
-        }
-        let vault = std::sync::Arc::clone(&self.vault);
         let unsigned = EcardCode { issuer: self.province, card: *card.as_bytes(), nonce, issued_at_ms };
+        let expires_at_ms = unsigned.expires_at_ms();
+        let vault = std::sync::Arc::clone(&self.vault);
+        // Before the commit: a code that is committed can be told, also by a repeat.
         let issued = self.pool.run(move || unsigned.issue(&*vault)).await?;
-        match issued {
-            Ok(code) => Ok((committed, Some(code.to_text()))),
-            Err(error) => {
-                tracing::error!(%error, "the e-card key cannot sign");
-                Err(Refusal::internal())
-            }
-        }
+        let code = issued.map_err(|error| {
+            tracing::error!(%error, "the e-card key cannot sign");
+            Refusal::internal()
+        })?;
+        let code = code.to_text();
+        self.commit(&ask, vec![AggregateKey::of::<CardFile>(card.as_bytes())], move |view, now| {
+            card::issue_code(view, &who, &code, expires_at_ms, now)
+        })
+        .await
     }
 }
 

@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Request, Status};
 
 use super::super::{
+    card::Card,
     door::{Carrier, Door},
     transit::{Transit, Turns, one_tap, stream_answers, upload_all},
 };
@@ -17,6 +18,7 @@ use crate::{
     },
     model::{PeerCertificate, Purpose, Reason, RequestId},
     proto::{
+        card::v1::{IssueCodeRequest, card_service_server::CardService as _},
         common::v1::RequestHeader,
         transit::v1::{self as wire, transit_service_server::TransitService as _},
     },
@@ -231,4 +233,40 @@ async fn what_is_told_to_come_again_is_not_overtaken_by_its_card() {
     let again = tap(&bj, 6, &person, 6);
     let again = one_tap(&door, &open, turns.next(&again), again, true).await;
     assert_eq!(said(again.1.expect("an answer")), Err("ENTRY_OPEN".to_owned()));
+}
+
+#[tokio::test]
+async fn a_code_is_told_again_while_it_lives() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    let mut app = request(IssueCodeRequest {
+        header: Some(RequestHeader {
+            request_id: RequestId::from_bytes([1; 16]).to_string(),
+            terminal_time_ms: bj.gateway.now_ms(),
+            purpose: i32::try_from(Purpose::CardService.number()).expect("small"),
+            ..RequestHeader::default()
+        }),
+        card_identifier: person.line.card_identifier.clone(),
+    });
+    let certificate = PeerCertificate {
+        serial: "01".into(),
+        not_after: 0,
+        common_name: None,
+        uris: vec!["onecard:terminal:app:backend".into()],
+        fingerprint: [0; 32],
+    };
+    app.extensions_mut().insert(Arc::new(certificate));
+    let cards = Card(Door::new(Arc::clone(&bj.gateway)));
+    let issue = async || {
+        let mut again = Request::new(app.get_ref().clone());
+        *again.extensions_mut() = app.extensions().clone();
+        cards.issue_code(again).await.expect("answered").into_inner()
+    };
+    let first = issue().await;
+    assert!(!first.code.is_empty());
+    bj.clock.advance_ms(first.expires_at_ms - bj.gateway.now_ms() - 1);
+    assert_eq!(issue().await, first, "the answer was lost");
+    bj.clock.advance_ms(1);
+    let late = issue().await;
+    assert_eq!((late.code.as_str(), late.answer), ("", first.answer), "every reader would refuse it");
 }

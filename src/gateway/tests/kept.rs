@@ -178,3 +178,14 @@ async fn rows_are_removed_some_time_after_their_use_and_no_others() {
         assert!(again.gateway.store.load(row).await.expect("readable").is_none(), "removed for good");
     }
 }
+
+#[tokio::test]
+async fn a_repeat_is_told_the_same_code() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    let code = bj.code(1, person.card).await;
+    SignedCode::parse(&code).expect("a code");
+    bj.clock.advance_ms(limits::CODE_LIFE_MS - 1);
+    assert_eq!(bj.code(1, person.card).await, code, "its answer may have been lost");
+    assert_ne!(bj.code(2, person.card).await, code, "another request has its own");
+}

@@ -434,8 +434,8 @@ impl Region {
     pub async fn code(&self, request: u8, card: CardIdentifier) -> String {
         let call = self.call("app:backend", &method::ISSUE_CODE);
         let header = self.header(request, Purpose::CardService);
-        let (_, code) = self.gateway.issue_code(&call, header, card).await.expect("a good card");
-        code.expect("a first answer has the code")
+        let issued = self.gateway.issue_code(&call, header, card).await.expect("a good card");
+        card_detail(&issued).code
     }
 
     pub async fn scan(&self, request: u8, code: &str) -> Result<Committed, Refusal> {

@@ -122,14 +122,15 @@ pub fn read_state(view: &View, who: &Who, now: Millis) -> Result<Decision, Corru
     Ok(approved(who, detail_of(&standing_of(&file).at(now), 0)))
 }
 
-/// Whether a code may be issued for the card. The code itself is a secret and
-/// stands in no entry.
+/// Whether a code may be issued for the card. The code is a secret for its minute: it
+/// stands in the sealed detail of the entry, so that a lost answer can be told again.
 ///
 /// # Errors
 /// When the card's file cannot be read.
 pub fn issue_code(
     view: &View,
     who: &Who,
+    code: &str,
     expires_at_ms: Millis,
     now: Millis,
 ) -> Result<Decision, CorruptAggregate> {
@@ -141,5 +142,6 @@ pub fn issue_code(
         return Ok(declined(who, reason, detail));
     }
     detail.session_expires_at_ms = expires_at_ms;
+    detail.code = code.to_owned();
     Ok(approved(who, detail))
 }

@@ -163,7 +163,7 @@ const ACTS: [(&str, Act); 8] = [
     ("formal loss", |view| report_loss(view, &who(), LossKind::Formal, TERM, NOW).expect("readable")),
     ("lift", |view| lift_loss(view, &who(), NOW).expect("readable")),
     ("read", |view| read_state(view, &who(), NOW).expect("readable")),
-    ("code", |view| issue_code(view, &who(), NOW + 60_000, NOW).expect("readable")),
+    ("code", |view| issue_code(view, &who(), "OC1.", NOW + 60_000, NOW).expect("readable")),
     ("chip begin", |view| {
         let view = view.clone().missing::<ChipSession>(TOKEN.as_bytes());
         begin_chip(&view, &who(), &begin(), NOW).expect("readable")
