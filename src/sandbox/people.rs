@@ -8,7 +8,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::{crypto::sm3, limits, model::Millis};
+use crate::{crypto::sm3, gateway::CardLine, limits, model::Millis};
 
 /// A region that sample people live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct SampleHolder {
     /// AAZ507, hexadecimal.
     pub reset_information: String,
     /// AAZ502 digit the card is imported with.
-    pub state: u32,
+    pub state: u8,
     /// yyyymmdd.
     pub valid_until: u32,
     /// The holder within the home region, 32 hexadecimal digits.
@@ -81,29 +81,12 @@ pub struct SampleHolder {
     pub person: SamplePerson,
 }
 
-/// One line of `cards.jsonl`, as a gateway imports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportLine {
-    pub card_identifier: String,
-    pub card_number: String,
-    pub state: u32,
-    pub state_expires_at_ms: Millis,
-    pub holder: String,
-    pub social_security_number: String,
-    pub name: String,
-    pub sex: String,
-    pub ethnicity: String,
-    pub born: u32,
-    pub valid_until: u32,
-    pub region: u32,
-}
-
 impl SampleHolder {
     /// The card as a gateway imports it at `now_ms`; a temporary loss lapses from
     /// then.
-    pub fn import_line(&self, now_ms: Millis) -> ImportLine {
+    pub fn import_line(&self, now_ms: Millis) -> CardLine {
         let lost = self.state == Kind::TemporarilyLost.state();
-        ImportLine {
+        CardLine {
             card_identifier: self.card_identifier.clone(),
             card_number: self.card_number.clone(),
             state: self.state,
@@ -149,7 +132,7 @@ pub fn people(home: &Home, seed: u64, count: u32) -> Vec<SampleHolder> {
 
 impl Kind {
     /// AAZ502.
-    const fn state(self) -> u32 {
+    const fn state(self) -> u8 {
         match self {
             Kind::NotActivated => 0,
             Kind::Normal | Kind::Expired => 1,
