@@ -47,7 +47,8 @@ pub struct ServeArgs {
 /// How often due tasks are looked for.
 const TASKS_EVERY: Duration = Duration::from_millis(200);
 
-/// How often rows that are over are looked for.
+/// How often rows that are over are looked for, and sums of refusals whose minute has
+/// ended.
 const HOUSE_KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long blocking calls that were left behind may take after everything has

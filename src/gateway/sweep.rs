@@ -1,4 +1,5 @@
-//! Keeping house beside the calls: rows that are over are removed. Small units, one at a time,
+//! Keeping house beside the calls: rows that are over are removed, and sums of
+//! refusals are journalled when their minute has ended. Small units, one at a time,
 //! each let in like the least urgent call: live traffic goes first.
 
 use std::{sync::Arc, time::Duration};
@@ -26,18 +27,20 @@ impl Housekeeper {
         Housekeeper { gateway, every, walks: card::SWEPT.map(Walk::through) }
     }
 
-    /// Works every `every`.
+    /// Works every `every`. Told to stop it journals what it still has summed.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = ticks.tick() => {
+                    self.gateway.journal_sums(false).await;
                     self.turn().await;
                 }
             }
         }
+        self.gateway.journal_sums(true).await;
     }
 
     /// Looks through a part of each kind and removes what is over; answers with how
