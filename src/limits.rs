@@ -285,6 +285,31 @@ pub const CLIENT_STREAM_QUEUE_MAX: usize = 64;
 /// Taps a terminal keeps while its line is down: more than a day of the busiest
 /// gate line.
 pub const OFFLINE_TAPS_MAX: usize = 100_000;
+// ---- reconciliation -------------------------------------------------------
+
+/// A file of a day's movements: 2 million lines of some 100 bytes. Beijing's metro
+/// has ten million rides on a full day and files by line.
+pub const SETTLEMENT_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+pub const SETTLEMENT_LINES_MAX: usize = 2_000_000;
+
+/// Bad lines that are told of one file; the rest is counted. A file with more has
+/// another format than was declared.
+pub const SETTLEMENT_PROBLEMS_MAX: usize = 100;
+
+/// One field of such a file; references are 36 characters.
+pub const SETTLEMENT_FIELD_BYTES_MAX: usize = 128;
+
+/// Tolerances that may be configured: beyond a day, a yuan and a week two records
+/// are two movements.
+pub const RECONCILE_TIME_MINUTES_MAX: u32 = 24 * 60;
+pub const RECONCILE_AMOUNT_FEN_MAX: u32 = 100;
+pub const RECONCILE_DATE_SHIFT_DAYS_MAX: u32 = 7;
+
+/// Bytes of the words that explain a resolution, and of the operator's name, which
+/// the journal bounds as it does a terminal's.
+pub const RESOLUTION_REASON_BYTES_MAX: usize = 512;
+pub const OPERATOR_CHARACTERS_MAX: usize = 32;
+
 // ---- configuration --------------------------------------------------------
 
 /// One configuration file. The largest, a fare table of 500 stations, is some

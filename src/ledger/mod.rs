@@ -10,6 +10,7 @@
 
 mod account;
 mod balance;
+pub mod matching;
 
 pub use account::{Account, BadAccount, Fund, ParticipantBook};
 pub use balance::{Unbalanced, assert_balanced, sums};

@@ -18,6 +18,7 @@ pub enum AggregateKind {
     DenyListHead = 8,
     Transit = 20,
     LibraryCase = 30,
+    ReconciliationCase = 40,
 }
 
 impl AggregateKind {
@@ -32,6 +33,7 @@ impl AggregateKind {
         AggregateKind::DenyListHead,
         AggregateKind::Transit,
         AggregateKind::LibraryCase,
+        AggregateKind::ReconciliationCase,
     ];
 
     pub const fn number(self) -> u8 {
@@ -71,7 +73,7 @@ impl AggregateKind {
             | AggregateKind::Deny
             | AggregateKind::Transit
             | AggregateKind::LibraryCase => true,
-            AggregateKind::CodeUse | AggregateKind::DenyListHead => false,
+            AggregateKind::CodeUse | AggregateKind::DenyListHead | AggregateKind::ReconciliationCase => false,
         }
     }
 }
@@ -115,6 +117,7 @@ bodies! {
     DenyListHead => DenyListHead,
     TransitFile => Transit,
     LibraryCase => LibraryCase,
+    ReconciliationCase => ReconciliationCase,
 }
 
 /// An aggregate as the store keeps it.

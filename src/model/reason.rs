@@ -94,6 +94,10 @@ reasons! {
     HomeRegionUnavailable "HOME_REGION_UNAVAILABLE" "发卡地系统暂不可达" "the card's home region cannot be reached";
     HomeRegionOnly "HOME_REGION_ONLY" "该业务须在发卡地办理" "this is done in the card's home region only";
 
+    // Reconciliation.
+    CaseUnknown "CASE_UNKNOWN" "未找到该差错" "there is no such exception";
+    CaseClosed "CASE_CLOSED" "该差错已处理" "the exception is resolved already";
+
     // Refusals: the call was not understood or not allowed.
     FieldInvalid "FIELD_INVALID" "请求字段有误" "a field of the request is not valid";
     RequestIdMisused "REQUEST_ID_MISUSED" "请求编号已用于其他请求" "the request id was used for another request";
