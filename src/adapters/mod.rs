@@ -12,6 +12,7 @@
 //! "unknown" and lets the scene inquire.
 
 pub mod breaker;
+pub mod settlement_file;
 pub mod sip2;
 
 use std::time::Duration;
