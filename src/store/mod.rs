@@ -13,6 +13,7 @@ mod disk;
 mod draft;
 mod effects;
 mod embedded;
+mod entries;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -49,6 +50,7 @@ use crate::model::{
 pub use chain::{BATCH_TAG, batch_hash, key_id, leaf_hash, signed_bytes};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use embedded::{EmbeddedStore, OpenError, Parts};
+pub use entries::read_entries;
 pub use index::{Changes, FjallIndex, Index, IndexError, MemIndex};
 pub use lying_disk::{Fault, LyingDisk};
 pub use merkle::{BadReceipt, EntryProof, Proof, Tree, check_receipt};
