@@ -6,5 +6,6 @@ mod deny;
 mod import;
 mod kept;
 mod library;
+mod reconcile;
 pub(crate) mod rig;
 mod taps;

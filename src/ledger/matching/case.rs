@@ -7,7 +7,7 @@
 
 use jiff::civil::Date;
 
-use super::{Carried, CaseId, Exception, ExceptionKind, Owner, Side};
+use super::{Carried, CaseId, Exception, ExceptionKind, Owner, Rules, Side};
 use crate::model::{
     AggregateKey, CorruptAggregate, Decision, Fen, Millis, Outcome, ParticipantId, Reason, TransactionId,
     View, Write,
@@ -74,7 +74,7 @@ impl NewCase {
     }
 
     /// The case of a record that its own date would miss, because another has it.
-    pub fn carried(participant: &ParticipantId, carried: &Carried, owner: Owner) -> Self {
+    pub fn carried(participant: &ParticipantId, carried: &Carried, rules: &Rules) -> Self {
         let kind = match carried.file {
             Side::Bank => ExceptionKind::MissingAtBank,
             Side::Participant | Side::Journal => ExceptionKind::MissingAtParticipant,
@@ -85,7 +85,7 @@ impl NewCase {
             file: carried.file,
             kind,
             date: carried.date,
-            owner,
+            owner: rules.owner(kind),
             transaction: Some(carried.transaction),
             ours: Some(carried.amount),
             theirs: None,
