@@ -74,6 +74,7 @@ pub fn parse(bytes: &[u8], format: &Format, date: Date) -> Result<Vec<Record>, B
     let mut rows = StringRecord::new();
     let mut header: Option<Header> = None;
     let mut records = Vec::new();
+    let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     loop {
         match reader.read_record(&mut rows) {
             Ok(true) => {}
@@ -85,7 +86,7 @@ pub fn parse(bytes: &[u8], format: &Format, date: Date) -> Result<Vec<Record>, B
                 break;
             }
         }
-        let line = rows.position().map_or(0, csv::Position::line);
+        let line = lines.of(rows.position().map_or(0, csv::Position::byte));
         match &header {
             None => match Header::read(&rows, format, line) {
                 Ok(found) => header = Some(found),
@@ -125,6 +126,29 @@ fn decode(bytes: &[u8], encoding: Encoding) -> Result<Cow<'_, str>, u64> {
             let bad_line = || bytes.split(|byte| *byte == b'\n').position(|line| decode(line).is_none());
             decode(bytes).ok_or_else(|| bad_line().unwrap_or(0) as u64 + 1)
         }
+    }
+}
+
+/// Numbers the lines of a text, from 1. The reader's own numbers are one short where
+/// lines end with a carriage return: it begins the next record at the line feed.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that the reader began at `byte`; never an earlier one
+    /// than before.
+    fn of(&mut self, byte: u64) -> u64 {
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(next) = self.text.get(self.at)
+            && (self.at < byte || matches!(next, b'\r' | b'\n'))
+        {
+            self.line += u64::from(*next == b'\n');
+            self.at += 1;
+        }
+        self.line
     }
 }
 

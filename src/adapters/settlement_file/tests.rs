@@ -145,6 +145,11 @@ fn bad_lines_are_told_with_line_and_field_and_what_would_be_right() {
     );
     wrong("slip,3.00\n", &[(2, "")]);
     wrong(",,3.00,,,,,,,\n", &[(2, "")]);
+    // However lines end, blank ones included.
+    wrong(&format!("{good}\n\n,slip-2,x,,,,,,,\n"), &[(5, "amount")]);
+    let lines = format!("{HEADER}{good}\n{good},slip-2,x,,,,,,,\n").replace('\n', "\r\n");
+    let bad = parse(lines.as_bytes(), &plain(), DAY).expect_err("wrong");
+    assert_eq!(bad.lines.iter().map(|line| line.line).collect::<Vec<_>>(), [5]);
     // A quote that is never closed swallows the rest; it must not pass.
     wrong(&format!(",\"slip-1,3.00,,,,,,,\n{good}"), &[(2, "")]);
     let said = wrong(",张三的卡 6217,3.00,,,,,,,\n", &[(2, "reference")]);
