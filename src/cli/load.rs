@@ -9,7 +9,10 @@ use std::{
 
 pub use fixed::{Fixed, OtherProvince};
 
-use super::options::{GatewayFile, LibrariesFile, TlsSection};
+use super::{
+    options::{GatewayFile, LibrariesFile, TlsSection},
+    reconcile::options::{Reconciliation, ReconciliationFile},
+};
 use crate::{
     adapters::sip2::Sip2Options,
     config::{self, Overlay},
@@ -29,6 +32,8 @@ pub struct Loaded {
     pub file: GatewayFile,
     pub live: Live,
     pub sip2: BTreeMap<String, Sip2Options>,
+    /// Where the configuration names it.
+    pub reconciliation: Option<Reconciliation>,
     /// What works and should be known: unverified fares, operators without table.
     pub notices: Vec<String>,
 }
@@ -61,6 +66,8 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     let trust = take(&mut problems, read_trust(&file.files.trust));
     let fares = take_all(&mut problems, read_fares(&file));
     let codes = take(&mut problems, read_codes(&file.files.codes));
+    let reconciliation =
+        file.files.reconciliation.as_ref().and_then(|path| take_all(&mut problems, read_reconciliation(path)));
     let abroad = policy.as_ref().and_then(|policy| {
         problems.extend(policy.problems().into_iter().map(|problem| format!("policy: {problem}")));
         take_all(&mut problems, Live::read_abroad(&policy.abroad))
@@ -90,7 +97,7 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
             let LibrariesFile { library, inquiry, sip2 } = libraries;
             let libraries = LibraryPolicy { libraries: library, inquiry };
             let live = Live { registry, policy, fares, libraries, trust, codes, abroad };
-            Ok(Loaded { file, live, sip2, notices })
+            Ok(Loaded { file, live, sip2, reconciliation, notices })
         }
         _ => Err(WrongConfiguration(problems)),
     }
@@ -167,6 +174,12 @@ fn read_fares(file: &GatewayFile) -> Result<FareBook, Vec<String>> {
     let stations = |name: &str| fs::read_to_string(file.files.stations.join(format!("{name}.csv"))).ok();
     FareBook::parse(&texts, &stations, &file.operator)
         .map_err(|problems| problems.iter().map(|problem| format!("fares: {problem}")).collect())
+}
+
+fn read_reconciliation(path: &Path) -> Result<Reconciliation, Vec<String>> {
+    let file = read::<ReconciliationFile>(path).map_err(|problem| vec![problem])?;
+    let named = |problem: String| format!("reconciliation: {problem}");
+    file.check().map_err(|problems| problems.into_iter().map(named).collect())
 }
 
 fn read_codes(folder: &Path) -> Result<CodeTables, String> {

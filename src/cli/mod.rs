@@ -9,6 +9,7 @@ mod lines;
 pub mod load;
 pub mod open;
 pub mod options;
+pub mod reconcile;
 mod sandbox;
 mod serve;
 mod terminal;
@@ -41,6 +42,8 @@ enum Command {
     Cards(cards::CardsArgs),
     /// Look at a journal without its gateway. 离线核对账本
     Journal(journal::JournalArgs),
+    /// Compare the journal with a participant's and a bank's file. 三方对账
+    Reconcile(reconcile::ReconcileArgs),
     /// Run three federated gateways with sample people here. 在本机运行三地沙箱
     Sandbox(sandbox::SandboxArgs),
     /// Play a day in such a town and check what is told. 演一天并核对
@@ -70,6 +73,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => told(check::run(&args)),
         Command::Cards(args) => told(cards::run(&args)),
         Command::Journal(args) => journal::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Tour(args) => tour::run(&args),
         Command::Terminal(args) => terminal::run(&args),

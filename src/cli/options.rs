@@ -108,6 +108,9 @@ pub struct Files {
     pub stations: PathBuf,
     /// Relative to `data_root`.
     pub trust: PathBuf,
+    /// Where it is named, `onecard reconcile` works.
+    #[serde(default)]
+    pub reconciliation: Option<PathBuf>,
 }
 
 /// `libraries.toml`: the libraries and the lines to them.
@@ -150,6 +153,9 @@ impl GatewayFile {
             &mut self.files.fares,
             &mut self.files.stations,
         ] {
+            *path = folder.join(&*path);
+        }
+        if let Some(path) = &mut self.files.reconciliation {
             *path = folder.join(&*path);
         }
         self.data_root = root;

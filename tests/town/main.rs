@@ -20,5 +20,6 @@ mod nobody_let_in;
 mod once;
 mod peers;
 mod python;
+mod reconcile;
 mod support;
 mod unknown;

@@ -213,3 +213,30 @@ fn a_running_gateway_does_not_become_another_region() {
     let refused = fixed("beijing").needs_restart(&fixed("hebei")).expect_err("another region");
     assert!(refused.to_string().contains("110000 → 130000"), "{refused}");
 }
+
+#[test]
+fn every_wrong_line_of_the_reconciliation_is_named() {
+    let folder = configuration();
+    let loaded = load(&folder.path().join("config/beijing")).expect("right");
+    let rules = loaded.reconciliation.expect("named in gateway.toml");
+    let metro = "bj-metro".parse().expect("well formed");
+    assert!(rules.participant_file(&metro).is_some_and(|format| format.columns.amount == "金额"));
+    assert!(rules.bank_file(&metro).is_some());
+
+    let file = "reconciliation.toml";
+    alter(&folder, file, "time_minutes = 3", "time_minutes = 9999");
+    alter(
+        &folder,
+        file,
+        "[files.bj-metro]\nparticipant = \"metro\"",
+        "[files.bj-metro]\nparticipant = \"tram\"",
+    );
+    alter(&folder, file, "missing-at-bank = \"bank\"\n", "");
+    alter(&folder, file, "time = \"%Y%m%d%H%M%S\"", "time = \"%H:%M\"");
+    let WrongConfiguration(problems) = load(&folder.path().join("config/beijing")).expect_err("wrong");
+    for words in
+        ["tolerance.transit.time_minutes", "files.bj-metro", "owner.missing-at-bank", "format.metro.time"]
+    {
+        assert!(problems.iter().any(|problem| problem.contains(words)), "{words}: {problems:?}");
+    }
+}
