@@ -305,6 +305,10 @@ pub const RECONCILE_TIME_MINUTES_MAX: u32 = 24 * 60;
 pub const RECONCILE_AMOUNT_FEN_MAX: u32 = 100;
 pub const RECONCILE_DATE_SHIFT_DAYS_MAX: u32 = 7;
 
+/// Exceptions that one run takes into the journal, where they stay for ever. A day
+/// with more was compared with the file of another.
+pub const RECONCILE_CASES_MAX: usize = 10_000;
+
 /// Bytes of the words that explain a resolution, and of the operator's name, which
 /// the journal bounds as it does a terminal's.
 pub const RESOLUTION_REASON_BYTES_MAX: usize = 512;

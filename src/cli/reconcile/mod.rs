@@ -249,6 +249,11 @@ impl ReconcileArgs {
             }
         }
         work.extend(self.resolution(compared)?);
+        let (found, most) = (work.len(), limits::RECONCILE_CASES_MAX);
+        ensure!(
+            found <= most || self.dry_run,
+            "{found} 笔差错过多，账本未记；请核对文件与日期，或用 --dry-run 查看 / {found} exceptions are too many to keep ({most}); see whether it is the right file and date, or look with --dry-run"
+        );
         Ok(work)
     }
 
