@@ -210,6 +210,11 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Where it tells its metrics.
+    pub fn operators(&self) -> SocketAddr {
+        self.operators
+    }
+
     /// Waits until it says that it is ready.
     ///
     /// # Errors

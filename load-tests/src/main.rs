@@ -11,6 +11,7 @@ mod fixture;
 mod headline;
 mod kill;
 mod line;
+mod metrics;
 mod process;
 mod report;
 mod require;

@@ -1,16 +1,25 @@
 //! What a run prints: a table for people, then one last line
 //! `name: key=value …` for scripts, and the exit status that goes with it.
 
-use std::process::ExitCode;
+use std::{borrow::Cow, process::ExitCode};
 
 use crate::require::Requirement;
 
 /// One figure of the last line.
 #[derive(Debug, Clone, PartialEq)]
 struct Figure {
-    key: &'static str,
-    value: f64,
-    decimals: usize,
+    key: Cow<'static, str>,
+    value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number {
+        value: f64,
+        decimals: usize,
+    },
+    /// What could not be measured, in one word.
+    Word(&'static str),
 }
 
 /// The last line as it grows.
@@ -35,8 +44,15 @@ impl Summary {
 
     /// Adds a measurement with so many decimals. A demand is held against what
     /// was measured, not against what was rounded for the eye.
-    pub fn measure(mut self, key: &'static str, value: f64, decimals: usize) -> Self {
-        self.figures.push(Figure { key, value, decimals });
+    pub fn measure(mut self, key: impl Into<Cow<'static, str>>, value: f64, decimals: usize) -> Self {
+        self.figures.push(Figure { key: key.into(), value: Value::Number { value, decimals } });
+        self
+    }
+
+    /// Adds a word in the place of a figure that could not be measured; no demand on
+    /// it holds.
+    pub fn word(mut self, key: &'static str, word: &'static str) -> Self {
+        self.figures.push(Figure { key: Cow::Borrowed(key), value: Value::Word(word) });
         self
     }
 
@@ -45,7 +61,10 @@ impl Summary {
         let figures: Vec<_> = self
             .figures
             .iter()
-            .map(|figure| format!("{}={:.*}", figure.key, figure.decimals, figure.value))
+            .map(|figure| match figure.value {
+                Value::Number { value, decimals } => format!("{}={value:.decimals$}", figure.key),
+                Value::Word(word) => format!("{}={word}", figure.key),
+            })
             .collect();
         format!("{}: {}", self.name, figures.join(" "))
     }
@@ -55,9 +74,12 @@ impl Summary {
         let found = |key: &str| self.figures.iter().find(|figure| figure.key == key);
         requirements
             .iter()
-            .filter_map(|requirement| match found(requirement.key()) {
-                Some(figure) if requirement.holds(figure.value) => None,
-                Some(figure) => Some(format!("required {requirement}, found {:.6}", figure.value)),
+            .filter_map(|requirement| match found(requirement.key()).map(|figure| &figure.value) {
+                Some(Value::Number { value, .. }) if requirement.holds(*value) => None,
+                Some(Value::Number { value, .. }) => {
+                    Some(format!("required {requirement}, found {value:.6}"))
+                }
+                Some(Value::Word(word)) => Some(format!("required {requirement}, found {word}")),
                 None => Some(format!("required {requirement}, which was not measured")),
             })
             .collect()
@@ -155,6 +177,9 @@ mod tests {
     #[test]
     fn a_demand_on_what_was_not_measured_does_not_hold() {
         assert_eq!(summary().unmet(&requirements(&["lost==0"])).len(), 1);
+        let unknown = summary().word("ledger", "unknown");
+        assert_eq!(unknown.line(), "kill: kills=50 ratio=0.50 ledger=unknown");
+        assert_eq!(unknown.unmet(&requirements(&["ledger==0"])), ["required ledger==0, found unknown"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! loss does to a disk is tested in the store, on a disk that lies.
 
 mod audit;
+mod ledger;
 mod writer;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use onecard::{
     client::{RetryPolicy, Terminal, TerminalOptions},
     limits,
@@ -29,6 +30,7 @@ use onecard::{
 
 use self::{
     audit::Audit,
+    ledger::Ledger,
     writer::{Crowd, Writer, Written},
 };
 use crate::{
@@ -46,6 +48,10 @@ pub struct Kill {
     /// How often.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
+
+    /// Which store the gateway runs on.
+    #[arg(long, value_enum, default_value_t = Engine::Embedded)]
+    engine: Engine,
 
     /// Gates that tap at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -68,6 +74,13 @@ pub struct Kill {
     require: Vec<Requirement>,
 }
 
+/// A store to kill under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    Embedded,
+    Postgres,
+}
+
 /// Every key of the last line.
 const KEYS: &[&str] = &[
     "kills",
@@ -80,6 +93,7 @@ const KEYS: &[&str] = &[
     "cards",
     "batches",
     "entries",
+    "ledger",
     "seconds",
 ];
 
@@ -119,6 +133,14 @@ impl Kill {
     /// When something cannot be started, or the gateway does not come back.
     pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
         known_keys(&self.require, KEYS)?;
+        match self.engine {
+            Engine::Embedded => {}
+            Engine::Postgres => {
+                anyhow::bail!(
+                    "kill: --engine postgres is not built; `embedded` is the only engine it can kill"
+                )
+            }
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let verdict = runtime.block_on(self.kill_and_count())?;
         Ok(verdict.conclude(&self.require))
@@ -142,7 +164,8 @@ impl Kill {
                 tokio::spawn(writer.write())
             })
             .collect();
-        let killed = self.kill_often(&beijing, gateway, &crowd, &mut Dice::new(seed)).await;
+        let mut ledger = Ledger::default();
+        let killed = self.kill_often(&beijing, gateway, &crowd, &mut Dice::new(seed), &mut ledger).await;
         crowd.stop();
         let mut written = Written::default();
         for writer in writers {
@@ -157,7 +180,7 @@ impl Kill {
         drop(auditors);
         gateway.stop()?;
         let journal = audit::journal(&beijing.journal(), beijing.journal_key()?);
-        let verdict = self.verdict(&written, &audit, journal, started.elapsed());
+        let verdict = self.verdict(&written, &audit, journal, &ledger, started.elapsed());
         if !verdict.broken.is_empty() {
             eprintln!("the seed was {seed}");
         }
@@ -194,6 +217,7 @@ impl Kill {
         mut gateway: Gateway,
         crowd: &Crowd,
         dice: &mut Dice,
+        ledger: &mut Ledger,
     ) -> anyhow::Result<Gateway> {
         let mut kills = 0;
         while kills < self.kills {
@@ -213,10 +237,12 @@ impl Kill {
             }
             let began = Instant::now();
             gateway = beijing.start_ready().await.with_context(|| format!("after kill {kills}"))?;
+            let ready_after = began.elapsed();
+            ledger.look(gateway.operators(), kills).await?;
             println!(
                 "kill {kills:>3}: {:>3} ms into the load{starting}; ready again in {} ms; {} acknowledged so far",
                 moment.as_millis(),
-                began.elapsed().as_millis(),
+                ready_after.as_millis(),
                 crowd.acknowledged()
             );
         }
@@ -230,6 +256,7 @@ impl Kill {
         written: &Written,
         audit: &Audit,
         journal: Result<VerifyReport, String>,
+        ledger: &Ledger,
         took: Duration,
     ) -> Verdict {
         let acknowledged = written.taps.len() as u64;
@@ -253,6 +280,7 @@ impl Kill {
             format!("the journal has {} entries for {acknowledged} taps", report.entries),
         );
         broken.extend(damage);
+        broken.extend(ledger.wrong.iter().cloned());
         println!("\n{}", self.table(written, audit, &report));
         let summary = Summary::new("kill")
             .count("kills", u64::from(self.kills))
@@ -264,9 +292,12 @@ impl Kill {
             .count("journeys", audit.journeys)
             .count("cards", audit.cards)
             .count("batches", report.batches)
-            .count("entries", report.entries)
-            .measure("seconds", took.as_secs_f64(), 1);
-        Verdict { summary, broken }
+            .count("entries", report.entries);
+        let summary = match ledger.farthest_fen {
+            Some(fen) => summary.measure("ledger", fen, 0),
+            None => summary.word("ledger", "unknown"),
+        };
+        Verdict { summary: summary.measure("seconds", took.as_secs_f64(), 1), broken }
     }
 
     fn table(&self, written: &Written, audit: &Audit, report: &VerifyReport) -> String {
