@@ -186,7 +186,7 @@ impl Beijing {
 /// those begin at 32768). A client that dials a dead gateway's port again and
 /// again could otherwise be given that very port, reach itself, and hold it when
 /// the gateway comes back.
-fn quiet_port() -> anyhow::Result<u16> {
+pub fn quiet_port() -> anyhow::Result<u16> {
     let mut dice = Dice::new(uuid::Uuid::new_v4().as_u64_pair().0);
     for _ in 0..1_000 {
         let port = 15_000 + u16::try_from(dice.below(15_000))?;

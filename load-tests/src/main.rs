@@ -6,16 +6,23 @@
 //! machine. Not here: tests of single rooms (beside their code) and black-box
 //! tests of the contract (`tests/`).
 
+mod callers;
 mod dice;
 mod fixture;
+mod guard;
 mod headline;
 mod kill;
 mod line;
 mod metrics;
+mod open_loop;
+mod outcome;
 mod process;
 mod report;
 mod require;
 mod riders;
+mod run;
+mod scenario;
+mod stage;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -40,6 +47,8 @@ struct CommandLine {
 enum Command {
     Headline(headline::Headline),
     Kill(kill::Kill),
+    Run(run::Run),
+    Guard(guard::Guard),
     #[command(hide = true)]
     Echo(headline::Echo),
 }
@@ -52,6 +61,8 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Headline(headline) => headline.run(),
         Command::Kill(kill) => kill.run(),
+        Command::Run(run) => run.run(),
+        Command::Guard(guard) => guard.run(),
         Command::Echo(echo) => echo.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

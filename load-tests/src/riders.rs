@@ -1,5 +1,5 @@
-//! Sample cards that ride the metro of Beijing: entry and exit in turn, each tap
-//! under the card's next counter, each with the chip's own MAC.
+//! Sample cards that ride a metro: entry and exit in turn, each tap under the card's
+//! next counter, each with the chip's own MAC.
 //!
 //! A rider is only state; it sends nothing. What was prepared and never sent
 //! must not count as ridden, so whoever prepares ahead works on a copy.
@@ -19,9 +19,10 @@ use onecard::{
 };
 use prost::Message as _;
 
-/// Stations of one line: a ride between any two of them is short and has a fare.
-const STATIONS: [&str; 8] =
-    ["西直门", "积水潭", "鼓楼大街", "安定门", "雍和宫", "东直门", "朝阳门", "建国门"];
+/// Stations of one line of Beijing: a ride between any two of them is short and has
+/// a fare.
+pub const BEIJING: &[&str] =
+    &["西直门", "积水潭", "鼓楼大街", "安定门", "雍和宫", "东直门", "朝阳门", "建国门"];
 
 /// Where a card stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,12 +39,18 @@ struct Standing {
 pub struct Rider {
     card: SampleCard,
     standing: Standing,
+    stations: &'static [&'static str],
 }
 
 impl Rider {
-    /// The rider of a card that never tapped.
+    /// The rider of a card that never tapped, in Beijing.
     pub fn new(card: SampleCard) -> Self {
-        Rider { card, standing: Standing::default() }
+        Rider::on(BEIJING, card)
+    }
+
+    /// The rider of a card that never tapped, between stations of one line.
+    pub fn on(stations: &'static [&'static str], card: SampleCard) -> Self {
+        Rider { card, standing: Standing::default(), stations }
     }
 
     /// Taps made so far.
@@ -62,7 +69,7 @@ impl Rider {
         let kind = if standing.inside { TapKind::Entry } else { TapKind::Exit };
         // A ride ends one station further than it began, so that none is a
         // same-station exit.
-        let station = STATIONS[standing.counter as usize % STATIONS.len()];
+        let station = self.stations[standing.counter as usize % self.stations.len()];
         let at = TapAt { kind, station, line: "", tapped_at_ms: standing.tapped_at_ms };
         TapRequest {
             header: Some(RequestHeader {
