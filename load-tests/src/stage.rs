@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use onecard::{
     client::{JournalKey, RetryPolicy, Terminal, TerminalOptions},
     crypto::SoftVault,
+    limits,
     model::{Clock as _, SystemClock},
     sandbox::{
         card_files::SampleCard,
@@ -112,25 +113,38 @@ impl Stage {
     /// # Errors
     /// When the gateway does not take them.
     pub async fn connect(&self, region: usize, post: Post, count: usize) -> anyhow::Result<Vec<Terminal>> {
+        let options = TerminalOptions { retry: RetryPolicy::never(), ..self.options(region, post)? };
+        let mut terminals = Vec::new();
+        for _ in 0..count {
+            terminals.push(Terminal::connect(&options).await?);
+        }
+        Ok(terminals)
+    }
+
+    /// A connection for questions after the run: it waits as long as the gateway works
+    /// on a call and asks again, because nobody's latency is measured.
+    ///
+    /// # Errors
+    /// When the gateway does not take it.
+    pub async fn auditor(&self, region: usize, post: Post) -> anyhow::Result<Terminal> {
+        let options = TerminalOptions { deadline: limits::DEADLINE_MAX, ..self.options(region, post)? };
+        Ok(Terminal::connect(&options).await?)
+    }
+
+    fn options(&self, region: usize, post: Post) -> anyhow::Result<TerminalOptions> {
         let pki = self.town.prepared.data.join("pki");
         let read = |name: String| {
             let path = pki.join(name);
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
         };
         let name = post.terminal(region);
-        let mut options = TerminalOptions::new(
+        Ok(TerminalOptions::new(
             RegionPlan::at(self.town.prepared.plan.regions[region].grpc).to_string(),
             format!("{}.onecard", REGIONS[region]),
             read("ca.pem".to_owned())?,
             read(format!("terminals/{name}.pem"))?,
             read(format!("terminals/{name}.key"))?,
-        );
-        options.retry = RetryPolicy::never();
-        let mut terminals = Vec::new();
-        for _ in 0..count {
-            terminals.push(Terminal::connect(&options).await?);
-        }
-        Ok(terminals)
+        ))
     }
 
     /// The key a region's receipts are checked against.

@@ -169,11 +169,12 @@ impl Gates {
         let mut audit = GatesAudit::default();
         for (place, region) in self.regions.iter().enumerate() {
             audit.receipts += region.witness.check_receipts(&stage.journal_key(place)?);
+            let auditor = stage.auditor(place, Post::MetroGate).await?;
             let exits = std::mem::take(&mut *region.exits.lock().unwrap_or_else(PoisonError::into_inner));
             for (card, exits) in
                 exits.iter().filter(|(_, exits)| exits.len() <= JOURNEYS_MAX).take(CARDS_ASKED_MAX)
             {
-                let found = region.journeys(card).await?;
+                let found = journeys(&auditor, card).await?;
                 audit.cards += 1;
                 audit.journeys += found.len() as u64;
                 let distinct: HashSet<&String> = found.iter().collect();
@@ -193,16 +194,14 @@ impl Gates {
     }
 }
 
-impl Region {
-    async fn journeys(&self, card: &str) -> anyhow::Result<Vec<String>> {
-        let ask = ListJourneysRequest {
-            purpose: Purpose::TransitRide.into(),
-            card_identifier: card.to_owned(),
-            page_size: JOURNEYS_MAX as u32,
-        };
-        let list = self.gates[0].list_journeys(ask).await?;
-        Ok(list.journeys.into_iter().map(|journey| journey.transaction_id).collect())
-    }
+async fn journeys(auditor: &Terminal, card: &str) -> anyhow::Result<Vec<String>> {
+    let ask = ListJourneysRequest {
+        purpose: Purpose::TransitRide.into(),
+        card_identifier: card.to_owned(),
+        page_size: JOURNEYS_MAX as u32,
+    };
+    let list = auditor.list_journeys(ask).await?;
+    Ok(list.journeys.into_iter().map(|journey| journey.transaction_id).collect())
 }
 
 /// Deals riders of several homes into one queue, so that they come in turn.

@@ -39,3 +39,24 @@ impl<T> Handover<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_follower_gets_what_its_own_first_left_whoever_comes_first() {
+        let handover = Arc::new(Handover::new(2));
+        handover.give(1, "early");
+        let follower = |nth| {
+            let handover = Arc::clone(&handover);
+            tokio::time::timeout(Duration::from_secs(5), async move { handover.take(nth).await })
+        };
+        let waiting = tokio::spawn(follower(0));
+        assert_eq!(follower(1).await.expect("it was there"), "early");
+        handover.give(0, "late");
+        assert_eq!(waiting.await.expect("no panic").expect("woken"), "late");
+    }
+}

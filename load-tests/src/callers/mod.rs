@@ -85,7 +85,8 @@ fn told(response: &impl Answered) -> Answer {
 
 fn refused(error: &CallError) -> Answer {
     if error.reason.is_empty() {
-        Answer::Failed(format!("{:?}: {}", error.code, error.text_en))
+        // What the transport says of it is long and names its own insides.
+        Answer::Failed(format!("no answer ({:?})", error.code))
     } else {
         Answer::Refused(error.reason.clone())
     }

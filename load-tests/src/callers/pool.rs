@@ -42,3 +42,25 @@ impl<T> Pool<T> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_idle_longest_comes_first_and_an_empty_pool_makes_wait() {
+        let pool = Arc::new(Pool::of(vec![1, 2]));
+        assert_eq!(pool.take().await, 1);
+        pool.give(1);
+        assert_eq!((pool.take().await, pool.take().await, pool.try_take()), (2, 1, None));
+        let waiting = {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move { pool.take().await })
+        };
+        pool.give(7);
+        let given = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("woken");
+        assert_eq!(given.expect("no panic"), 7);
+    }
+}

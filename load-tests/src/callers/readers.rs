@@ -43,6 +43,8 @@ pub struct Reader {
 pub struct Readers {
     region: usize,
     desks: Vec<Terminal>,
+    /// For questions after the run.
+    auditor: Terminal,
     turn: AtomicUsize,
     witness: Witness,
     /// What was left open: answered as pending, or not answered at all.
@@ -96,6 +98,7 @@ impl Readers {
         let readers_of = Readers {
             region,
             desks: stage.connect(region, Post::LibraryDesk, connections).await?,
+            auditor: stage.auditor(region, Post::LibraryDesk).await?,
             turn: AtomicUsize::new(0),
             witness: Witness::default(),
             open: Mutex::default(),
@@ -160,6 +163,18 @@ impl Readers {
         once(self.desk().patron(request)).await
     }
 
+    /// In how many queues the reader stands, asked after the run.
+    ///
+    /// # Errors
+    /// When the library does not say.
+    pub async fn holds(&self, reader: &Reader) -> anyhow::Result<u32> {
+        let request = GetPatronRequest { header: Some(self.header(reader)), ..Default::default() };
+        let account = self.auditor.patron(request).await?;
+        let answer = account.answer.unwrap_or_default();
+        anyhow::ensure!(answer.decision() == Decision::Approved, "the library declined: {}", answer.reason);
+        Ok(account.holds)
+    }
+
     /// Places given in the queues, and how many of them were given to two. A hold
     /// that was taken back frees its place, so ask only where none was.
     pub fn places(&self) -> (u64, u64) {
@@ -196,7 +211,7 @@ impl Readers {
         while !open.is_empty() && Instant::now() < until {
             let mut still = Vec::new();
             for key in open {
-                let found = match self.desk().transaction(key.clone()).await {
+                let found = match self.auditor.transaction(key.clone()).await {
                     Ok(found) => found.answer.unwrap_or_default(),
                     // It was refused before anything was written.
                     Err(error) if error.reason == "TRANSACTION_UNKNOWN" => {

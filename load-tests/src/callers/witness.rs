@@ -92,3 +92,49 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use onecard::crypto::{KeyName, KeyVault as _, SoftVault};
+    use onecard::model::SystemRng;
+
+    use super::*;
+
+    fn answer(transaction: &str) -> Answer {
+        Answer { transaction_id: transaction.to_owned(), ..Answer::default() }
+    }
+
+    #[test]
+    fn two_requests_under_one_transaction_are_a_fault() {
+        let witness = Witness::default();
+        witness.saw(&answer("a"));
+        witness.saw(&answer("b"));
+        assert_eq!((witness.faults(), witness.transactions()), (0, 2));
+        witness.saw(&answer("a"));
+        witness.saw(&answer(""));
+        assert_eq!(witness.faults(), 2);
+        assert_eq!(witness.told()[0], "transaction a answers two requests");
+    }
+
+    #[test]
+    fn a_receipt_that_proves_nothing_is_a_fault() {
+        let witness = Witness::default();
+        witness.saw(&answer("a"));
+        let vault = SoftVault::generate(&SystemRng);
+        let point = vault.public_key(KeyName::Journal).expect("a key");
+        let key = JournalKey::from_point(&point).expect("a point");
+        assert_eq!(witness.check_receipts(&key), 1);
+        assert!(witness.told()[0].contains("the receipt of a does not hold"), "{:?}", witness.told());
+    }
+
+    #[test]
+    fn many_faults_are_told_by_a_few_and_their_number() {
+        let witness = Witness::default();
+        for nth in 0..20 {
+            witness.fault(format!("fault {nth}"));
+        }
+        let told = witness.told();
+        assert_eq!((told.len(), told[0].as_str()), (EXAMPLES + 1, "fault 0"));
+        assert_eq!(told[EXAMPLES], "and 12 faults more");
+    }
+}

@@ -319,3 +319,46 @@ impl Play for Storm {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(transaction: &str, decision: Decision, committed_at_ms: i64) -> Told {
+        Told {
+            transaction_id: transaction.to_owned(),
+            decision: decision.into(),
+            committed_at_ms,
+            ..Told::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(first: &Told, second: &Told, same: bool) {
+        let (twins, wrong) = (Twins::<(), ()>::new(1), Witness::default());
+        assert!(twins.told(0, first, &wrong), "the first is the first");
+        assert!(!twins.told(0, second, &wrong));
+        assert_eq!(wrong.faults() == 0, same, "{first:?} and {second:?}: {:?}", wrong.told());
+        assert_eq!(wrong.transactions() == 1, same);
+    }
+
+    #[test]
+    fn a_pair_is_one_transaction_with_one_outcome() {
+        let approved = told("a", Decision::Approved, 5);
+        check(&approved, &approved, true);
+        check(&approved, &told("b", Decision::Approved, 5), false);
+        check(&approved, &told("a", Decision::Declined, 5), false);
+        check(&approved, &told("a", Decision::Approved, 6), false);
+        check(&approved, &told("a", Decision::Pending, 4), true);
+        check(&approved, &told("b", Decision::Pending, 4), false);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_made_once_and_frees_its_maker_once() {
+        let twins = Twins::new(1);
+        let made = std::sync::atomic::AtomicU32::new(0);
+        let make = async || (made.fetch_add(1, Ordering::Relaxed), "rider");
+        assert_eq!((twins.request(0, make).await, twins.request(0, make).await), (0, 0));
+        assert_eq!((twins.free(0), twins.free(0)), (Some("rider"), None));
+    }
+}
