@@ -99,6 +99,7 @@ fn right_tap() -> transit_wire::TapRequest {
                 card_identifier: vec![0x11; 16],
                 counter: 1,
                 mac: vec![0; 8],
+                valid_until: 20_361_231,
             }),
         }),
     }

@@ -154,6 +154,7 @@ fn seeds() -> [Vec<u8>; 3] {
         card_state: 2,
         expires_at_ms: 0,
         version,
+        denied_since_ms: 0,
     };
     let delta = proto::DenyListDelta {
         region: "120000".into(),

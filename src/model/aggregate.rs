@@ -57,6 +57,7 @@ impl AggregateKind {
             AggregateKind::DenyListHead => "deny-list-head",
             AggregateKind::Transit => "transit",
             AggregateKind::LibraryCase => "library-case",
+            AggregateKind::ReconciliationCase => "reconciliation-case",
         }
     }
 

@@ -75,6 +75,7 @@ pub fn deny_list(data: &[u8]) {
             denied: step[2] & 1 == 1,
             card_state: step[2] >> 1,
             expires_at_ms: i64::from(step[3]),
+            since_ms: 0,
         };
         let before = list.state(&change.card, 1).is_some();
         match list.apply(BEIJING, next, &[change]) {
