@@ -11,6 +11,7 @@ mod passphrase;
 mod seal;
 mod sm2;
 mod sm4;
+mod sm4_block;
 mod soft_vault;
 mod suite;
 mod vault;
