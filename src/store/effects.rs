@@ -24,13 +24,16 @@ pub(super) struct Location {
     pub(super) index: u32,
 }
 
-/// The first 16 bytes of SM3(participant ‖ 0x00 ‖ request id).
-pub(super) type ClaimKey = [u8; 16];
+/// The first 16 bytes of SM3(participant) ‖ request id. The request id stands as it
+/// is: those of our terminal library grow with time (UUID version 7), so the claims of
+/// a participant lie side by side in the index, the new ones where the last were put.
+pub(super) type ClaimKey = [u8; 32];
 
-pub(super) fn claim_key(participant: &str, request: &[u8]) -> ClaimKey {
-    let digest = sm3(&[participant.as_bytes(), &[0], request]);
-    let mut key = [0; 16];
-    key.copy_from_slice(&digest[..16]);
+pub(super) fn claim_key(participant: &str, request: &[u8; 16]) -> ClaimKey {
+    let digest = sm3(&[participant.as_bytes()]);
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(&digest[..16]);
+    key[16..].copy_from_slice(request);
     key
 }
 
@@ -170,11 +173,12 @@ impl EntryEffects {
         let bound = bound(transaction, entry.step);
         let opened = unseal(sealer, subject, &bound, &stored.sealed_part)?;
         let sealed: Bytes = stored.sealed_part.into();
-        let claim = match (<[u8; 32]>::try_from(entry.fingerprint.as_slice()), entry.request_id.is_empty()) {
-            (Ok(fingerprint), false) => {
-                Some((claim_key(&entry.participant, &entry.request_id), Claim { transaction, fingerprint }))
+        let request = <[u8; 16]>::try_from(entry.request_id.as_slice());
+        let claim = match (<[u8; 32]>::try_from(entry.fingerprint.as_slice()), request) {
+            (Ok(fingerprint), Ok(request)) => {
+                Some((claim_key(&entry.participant, &request), Claim { transaction, fingerprint }))
             }
-            _ => None,
+            (_, Err(_)) | (Err(_), _) => None,
         };
         let mut aggregates = Vec::new();
         for write in entry.writes {

@@ -3,8 +3,8 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `m` | marker: the last batch applied |
-//! | `c` claim 16 | transaction 16 ‖ fingerprint 32 |
+//! | `m` layout 1 | marker: the last batch applied |
+//! | `c` claim 32 | transaction 16 ‖ fingerprint 32 |
 //! | `t` transaction 16 ‖ step 4 | status 1 ‖ location 16 |
 //! | `a` kind 1 ‖ id | an aggregate, open or sealed |
 //! | `b` subject 16 ‖ scene ‖ 0 ‖ location 16, inverted so that the newest sorts first | nothing |
@@ -22,6 +22,10 @@ use crate::{
     crypto::Digest32,
     model::{AggregateKey, AggregateKind, Millis, Scene, Status, Stored, Subject, TransactionId},
 };
+
+/// The marker's key. Its second byte counts the layouts of the rows: an index of
+/// another layout shows no marker, and is rebuilt from the journal.
+const MARKER: [u8; 2] = [b'm', 2];
 
 /// The last batch that the index has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Rows {
     }
 
     pub(super) fn marker(&self) -> Result<Option<Marker>, StoreError> {
-        let Some(value) = self.index.get(b"m")? else { return Ok(None) };
+        let Some(value) = self.index.get(&MARKER)? else { return Ok(None) };
         let mut read = Bytes(&value);
         let marker = || -> Option<Marker> {
             Some(Marker {
@@ -168,7 +172,7 @@ impl Rows {
             }
         }
         let (sequence, segment) = (last.sequence.to_be_bytes(), last.segment.to_be_bytes());
-        changes.put(&[b"m"], &[&sequence, &segment, &last.offset.to_be_bytes(), &last.hash]);
+        changes.put(&[&MARKER], &[&sequence, &segment, &last.offset.to_be_bytes(), &last.hash]);
         changes.settle();
         Ok(self.index.write(changes)?)
     }

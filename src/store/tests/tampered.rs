@@ -102,6 +102,24 @@ fn an_index_of_another_journal_is_rebuilt() {
 }
 
 #[test]
+fn an_index_of_another_layout_is_rebuilt() {
+    let (world, _) = journal();
+    let rows = |world: &World| -> Vec<_> {
+        world.index.dump().into_iter().filter(|(key, _)| key[0] != b'm').collect()
+    };
+    let before = rows(&world);
+    let marker = world.index.dump().into_iter().find(|(key, _)| key[0] == b'm').expect("is there");
+    let mut changes = Changes::default();
+    changes.remove(&[&marker.0]);
+    changes.put(&[b"m"], &[&marker.1]);
+    changes.put(&[b"c", &[7; 16]], &[&[0; 48]]);
+    changes.settle();
+    world.index.write(&changes).expect("written");
+    world.open().close();
+    assert_eq!(rows(&world), before);
+}
+
+#[test]
 fn another_key_is_told_of_unless_the_journal_was_closed_in_order() {
     let disk = LyingDisk::new();
     let world = World::on(disk.clone());
