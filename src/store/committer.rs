@@ -170,6 +170,8 @@ impl Committer {
         if let Err(gone) = self.to_writer.send(batch) {
             self.shared.health.stop("the writer has gone");
             gone.0.fail(&StoreError::Stopped("the writer has gone".into()));
+            // It will never say so itself, and who comes now must be told at once.
+            self.shared.inbox.writer_is_free();
         }
     }
 

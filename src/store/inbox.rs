@@ -63,6 +63,11 @@ struct State {
     sleeps: bool,
 }
 
+/// So many units wake the committer while the writer is at work, which will wake it
+/// anyway when it is free. Waking it for every one would cost a switch of threads
+/// each; waking it for none would leave all deciding for when the writer waits.
+const WAKE_AT: usize = 16;
+
 /// See the head of this file.
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -98,7 +103,10 @@ impl Inbox {
             return Err(StoreError::Busy);
         }
         state.units.push_back(waiting);
-        self.wake(state);
+        // A busy writer wakes the committer when it is done.
+        if state.writer_free || state.units.len() >= WAKE_AT {
+            self.wake(state);
+        }
         Ok(())
     }
 
@@ -111,6 +119,7 @@ impl Inbox {
         state.units.len()
     }
 
+    /// Says that the writer can take a batch; wakes the committer.
     pub(super) fn writer_is_free(&self) {
         let mut state = self.state();
         state.writer_free = true;
@@ -154,5 +163,55 @@ impl Inbox {
         let dropped = std::mem::take(&mut state.units);
         self.wake(state);
         drop(dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+    use crate::store::tests::support::tap;
+
+    fn waiting(number: u32) -> Waiting {
+        Waiting { unit: tap(number, number, 1), reply: oneshot::channel().0 }
+    }
+
+    /// A committer that waits on the inbox and says when it was woken.
+    fn sleeper(inbox: &Arc<Inbox>) -> mpsc::Receiver<bool> {
+        let (woken, says) = mpsc::channel();
+        let theirs = Arc::clone(inbox);
+        thread::spawn(move || woken.send(theirs.wait(false, false)));
+        while !inbox.state().sleeps {
+            thread::yield_now();
+        }
+        says
+    }
+
+    #[test]
+    fn one_unit_wakes_the_committer_when_the_writer_is_free() {
+        let inbox = Arc::new(Inbox::holding(100));
+        let says = sleeper(&inbox);
+        inbox.push(waiting(1)).expect("room");
+        assert_eq!(says.recv(), Ok(true));
+    }
+
+    #[test]
+    fn while_the_writer_is_at_work_only_many_units_or_its_end_wake_the_committer() {
+        for ends in [false, true] {
+            let inbox = Arc::new(Inbox::holding(100));
+            assert!(inbox.claim_writer());
+            let says = sleeper(&inbox);
+            for number in 1..WAKE_AT as u32 {
+                inbox.push(waiting(number)).expect("room");
+            }
+            assert!(inbox.state().sleeps, "few units let it sleep");
+            if ends {
+                inbox.writer_is_free();
+            } else {
+                inbox.push(waiting(0)).expect("room");
+            }
+            assert_eq!(says.recv(), Ok(true));
+        }
     }
 }

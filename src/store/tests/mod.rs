@@ -4,5 +4,5 @@ mod durable;
 mod entries;
 mod once;
 mod reads;
-mod support;
+pub(super) mod support;
 mod tampered;

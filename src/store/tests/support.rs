@@ -224,7 +224,7 @@ fn put(key: &AggregateKey, body: Vec<u8>) -> Write {
 
 /// Appends the request's number to one open and one personal aggregate of
 /// `holder`: what was done twice or lost shows in the bodies.
-pub(super) fn tap(number: u32, transaction: u32, holder: u8) -> Unit {
+pub(in crate::store) fn tap(number: u32, transaction: u32, holder: u8) -> Unit {
     let (card, transit) = (code(holder), transit(holder));
     let touches = vec![card.clone(), transit.clone()];
     let step = Step::First { request: request(number), fingerprint: [number as u8; 32] };
