@@ -57,21 +57,25 @@ impl TapRecord<'_> {
     /// field has a fixed length or is preceded by its own, and the validity, which
     /// stands last, is there when it is not 0.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(TAP_DOMAIN.len() + 41 + self.station.len() + self.line.len());
-        bytes.extend_from_slice(TAP_DOMAIN);
-        bytes.push(self.kind);
-        for text in [self.station, self.line] {
-            let length = u32::try_from(text.len()).expect("a message is far below 4 GiB");
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        bytes.extend_from_slice(&self.tapped_at_ms.to_be_bytes());
-        bytes.extend_from_slice(&self.counter.to_be_bytes());
-        bytes.extend_from_slice(&self.card);
-        if self.valid_until != 0 {
-            bytes.extend_from_slice(&self.valid_until.to_be_bytes());
-        }
-        bytes
+        self.with_parts(|parts| parts.concat())
+    }
+
+    fn with_parts<T>(&self, use_them: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let length =
+            |text: &str| u32::try_from(text.len()).expect("a message is far below 4 GiB").to_be_bytes();
+        let valid_until = self.valid_until.to_be_bytes();
+        use_them(&[
+            TAP_DOMAIN,
+            &[self.kind],
+            &length(self.station),
+            self.station.as_bytes(),
+            &length(self.line),
+            self.line.as_bytes(),
+            &self.tapped_at_ms.to_be_bytes(),
+            &self.counter.to_be_bytes(),
+            &self.card,
+            if self.valid_until == 0 { &[] } else { &valid_until },
+        ])
     }
 }
 
@@ -155,7 +159,7 @@ impl CardSuite for SandboxSuite {
 
 /// The first 8 bytes of the CMAC over a tap under the card's transit key.
 pub(super) fn tap_mac(transit_key: &[u8; 16], record: &TapRecord<'_>) -> [u8; 8] {
-    let mac = Sm4Mac::new(transit_key).mac(&[&record.encode()]);
+    let mac = record.with_parts(|parts| Sm4Mac::new(transit_key).mac(parts));
     *mac.first_chunk().expect("8 of 16 bytes")
 }
 

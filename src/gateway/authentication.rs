@@ -384,7 +384,7 @@ impl Gateway {
 
     /// The keyed hash under which a document finds its holder.
     pub(super) fn document_hash(&self, kind: &str, number: &str) -> Result<[u8; 16], Refusal> {
-        self.keyed_hash(&card::document_id(kind, number))
+        self.keyed_hash(&[&card::document_id(kind, number)])
     }
 
     /// For tests and the composer: the vault the gateway signs with.

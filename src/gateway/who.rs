@@ -1,6 +1,8 @@
 //! Whom a request is about: the card's file where the card is ours, and the
 //! pseudonyms under which journal and participant know the holder.
 
+use smallvec::SmallVec;
+
 use super::{Gateway, Refusal};
 use crate::{
     crypto::KeyName,
@@ -56,15 +58,11 @@ impl Gateway {
     /// A holder of ours as the journal's public part names them: a keyed hash, so
     /// that an entry shown as evidence does not tell the HolderId.
     pub(super) fn holder_subject(&self, holder: &[u8]) -> Result<Subject, Refusal> {
-        let mut data = b"onecard/subject/holder/v1\0".to_vec();
-        data.extend_from_slice(holder);
-        Ok(Subject::from_bytes(self.keyed_hash(&data)?))
+        Ok(Subject::from_bytes(self.keyed_hash(&[b"onecard/subject/holder/v1\0", holder])?))
     }
 
     pub(super) fn foreign_subject(&self, card: &CardIdentifier) -> Result<Subject, Refusal> {
-        let mut data = b"onecard/subject/v1\0".to_vec();
-        data.extend_from_slice(card.as_bytes());
-        Ok(Subject::from_bytes(self.keyed_hash(&data)?))
+        Ok(Subject::from_bytes(self.keyed_hash(&[b"onecard/subject/v1\0", card.as_bytes()])?))
     }
 
     fn pairwise(
@@ -73,17 +71,17 @@ impl Gateway {
         id: &[u8],
         participant: &ParticipantId,
     ) -> Result<PairwiseHolder, Refusal> {
-        let mut data = b"onecard/pairwise/v1\0".to_vec();
-        for part in [kind, &[0], id, &[0], participant.as_str().as_bytes()] {
-            data.extend_from_slice(part);
-        }
-        Ok(PairwiseHolder::from_bytes(self.keyed_hash(&data)?))
+        let participant = participant.as_str().as_bytes();
+        let hash = self.keyed_hash(&[b"onecard/pairwise/v1\0", kind, &[0], id, &[0], participant])?;
+        Ok(PairwiseHolder::from_bytes(hash))
     }
 
-    /// A hash under a key that never leaves the vault: nobody outside can tell
-    /// whose it is by trying.
-    pub(super) fn keyed_hash(&self, data: &[u8]) -> Result<[u8; 16], Refusal> {
-        self.vault.mac(KeyName::Pseudonym, data).map_err(|error| {
+    /// A hash of the joined parts under a key that never leaves the vault: nobody
+    /// outside can tell whose it is by trying.
+    pub(super) fn keyed_hash(&self, parts: &[&[u8]]) -> Result<[u8; 16], Refusal> {
+        let mut data = SmallVec::<[u8; 128]>::new();
+        parts.iter().for_each(|part| data.extend_from_slice(part));
+        self.vault.mac(KeyName::Pseudonym, &data).map_err(|error| {
             tracing::error!(%error, "the pseudonym key cannot be used");
             Refusal::internal()
         })

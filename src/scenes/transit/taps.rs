@@ -101,7 +101,9 @@ impl fmt::Debug for TapRequest {
 
 /// The aggregates that [`tap`] looks at.
 pub fn touches(request: &TapRequest) -> Vec<AggregateKey> {
-    let mut keys = vec![AggregateKey::of::<TransitFile>(&request.card)];
+    // Room for one that the caller may add.
+    let mut keys = Vec::with_capacity(2);
+    keys.push(AggregateKey::of::<TransitFile>(&request.card));
     if request.card_is_ours {
         keys.push(AggregateKey::of::<CardFile>(&request.card));
     }
