@@ -7,7 +7,10 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
-use h2::client::{SendRequest, handshake};
+use h2::{
+    RecvStream, SendStream,
+    client::{SendRequest, handshake},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -23,6 +26,7 @@ pub const SERVER_NAME: &str = "beijing.onecard";
 pub const GATE: &str = "bj-metro-gate-01";
 
 const TAP: &str = "https://beijing.onecard/onecard.transit.v1.TransitService/Tap";
+const TAP_STREAM: &str = "https://beijing.onecard/onecard.transit.v1.TransitService/TapStream";
 
 /// Whom the load is and whom it believes.
 #[derive(Debug, Clone)]
@@ -34,17 +38,26 @@ impl Identity {
     /// # Errors
     /// When a file is missing or is no PEM.
     pub fn of_gate(pki: &Path) -> anyhow::Result<Self> {
-        let read = |name: &str| {
-            let path = pki.join(name);
+        Self::named(pki, GATE)
+    }
+
+    /// The certificate under this name of a folder that the sandbox's authority
+    /// made.
+    ///
+    /// # Errors
+    /// When a file is missing or is no PEM.
+    pub fn named(pki: &Path, name: &str) -> anyhow::Result<Self> {
+        let read = |file: &str| {
+            let path = pki.join(file);
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
         };
         let mut roots = RootCertStore::empty();
         for authority in CertificateDer::pem_slice_iter(&read("ca.pem")?) {
             roots.add(authority?)?;
         }
-        let certificate = read(&format!("terminals/{GATE}.pem"))?;
+        let certificate = read(&format!("terminals/{name}.pem"))?;
         let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&format!("terminals/{GATE}.key"))?)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&format!("terminals/{name}.key"))?)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -96,6 +109,29 @@ impl Line {
         Ok(Line { send, uri: Uri::from_static(TAP), headers })
     }
 
+    /// Opens the stream of taps that a gate keeps open all day.
+    ///
+    /// # Errors
+    /// When it is not let in.
+    pub async fn stream(mut self) -> Result<StreamLine, CallFailed> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(TAP_STREAM);
+        *request.headers_mut() = self.headers.clone();
+        // A timeout would be the end of the stream.
+        request.headers_mut().remove("grpc-timeout");
+        std::future::poll_fn(|cx| self.send.poll_ready(cx)).await?;
+        let (answer, taps) = self.send.send_request(request, false)?;
+        let (head, answers) = answer.await?.into_parts();
+        if head.status != http::StatusCode::OK {
+            return Err(CallFailed::Http(head.status));
+        }
+        if head.headers.contains_key("grpc-status") {
+            succeeded(&head.headers)?;
+        }
+        Ok(StreamLine { _line: self, taps, answers, read: BytesMut::new() })
+    }
+
     /// Sends one framed tap and waits for its answer, without the frame.
     ///
     /// # Errors
@@ -122,6 +158,49 @@ impl Line {
         succeeded(trailers.as_ref().unwrap_or(&head.headers))?;
         unframed(message)
     }
+}
+
+/// A stream of taps, one in flight at a time.
+pub struct StreamLine {
+    /// Keeps the connection open.
+    _line: Line,
+    taps: SendStream<Bytes>,
+    answers: RecvStream,
+    /// What came and was not yet taken.
+    read: BytesMut,
+}
+
+impl StreamLine {
+    /// Sends one framed tap and waits for its answer, without the frame.
+    ///
+    /// # Errors
+    /// When there is none: the stream has ended.
+    pub async fn tap(&mut self, frame: Bytes) -> Result<Bytes, CallFailed> {
+        self.taps.send_data(frame, false)?;
+        loop {
+            if let Some(message) = next_message(&mut self.read)? {
+                return Ok(message);
+            }
+            let Some(chunk) = self.answers.data().await else {
+                let trailers = self.answers.trailers().await?;
+                succeeded(&trailers.unwrap_or_default())?;
+                return Err(CallFailed::Frame);
+            };
+            let chunk = chunk?;
+            self.answers.flow_control().release_capacity(chunk.len())?;
+            self.read.extend_from_slice(&chunk);
+        }
+    }
+}
+
+/// Takes the first message off what was read, when it is there whole.
+fn next_message(read: &mut BytesMut) -> Result<Option<Bytes>, CallFailed> {
+    let Some(&[flag, a, b, c, d]) = read.first_chunk::<5>() else { return Ok(None) };
+    if flag != 0 {
+        return Err(CallFailed::Frame);
+    }
+    let whole = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
+    Ok((read.len() >= whole).then(|| read.split_to(whole).freeze().slice(5..)))
 }
 
 fn joined(first: &[u8], second: &[u8]) -> Bytes {
@@ -169,6 +248,22 @@ mod tests {
         {
             assert_eq!(message(broken), None, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn messages_of_a_stream_are_taken_one_by_one_however_they_are_cut() {
+        let stream = [0, 0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 9];
+        for cut in 1..=stream.len() {
+            let (mut read, mut messages) = (BytesMut::new(), Vec::new());
+            for chunk in stream.chunks(cut) {
+                read.extend_from_slice(chunk);
+                while let Some(message) = next_message(&mut read).expect("plain") {
+                    messages.push(message);
+                }
+            }
+            assert_eq!(messages, [&[7, 8][..], &[], &[9]], "in chunks of {cut}");
+        }
+        assert!(next_message(&mut BytesMut::from(&[1, 0, 0, 0, 0][..])).is_err(), "compressed");
     }
 
     #[test]

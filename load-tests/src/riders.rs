@@ -10,7 +10,7 @@ use onecard::{
     model::{Clock as _, Millis, SystemClock},
     proto::{
         common::v1::{Purpose, RequestHeader},
-        transit::v1::{TapKind, TapRequest},
+        transit::v1::{TapKind, TapRequest, TapStreamRequest},
     },
     sandbox::{
         card_files::{SampleCard, TapAt},
@@ -113,6 +113,15 @@ pub fn riders(holders: Vec<SampleHolder>, vault: &dyn KeyVault) -> anyhow::Resul
     holders.into_iter().map(|holder| Ok(Rider::new(SampleCard::issue(holder, vault)?))).collect()
 }
 
+/// How a tap is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As a call of its own.
+    Alone,
+    /// Among the others of a gate's stream.
+    Stream,
+}
+
 /// Taps of some riders made ready as gRPC frames, so that a measured second is
 /// not spent on making them. Riders take turns, so that a card's next tap is sent
 /// long after its last was answered.
@@ -134,7 +143,7 @@ impl Magazine {
     }
 
     /// Makes `count` taps ready in the place of those that were not sent.
-    pub fn fill(&mut self, count: usize) {
+    pub fn fill(&mut self, count: usize, way: Way) {
         let crowd = self.riders.len();
         let now_ms = SystemClock.now_ms();
         for at in 0..self.sent {
@@ -151,7 +160,11 @@ impl Magazine {
         for at in 0..count {
             let who = (self.turn + at) % crowd;
             standings[who] = standings[who].next(now_ms);
-            self.frames.push(frame(&self.riders[who].request(standings[who]), &mut bytes));
+            let request = self.riders[who].request(standings[who]);
+            self.frames.push(match way {
+                Way::Alone => frame(&request, &mut bytes),
+                Way::Stream => frame(&TapStreamRequest { tap: Some(request) }, &mut bytes),
+            });
         }
     }
 
@@ -175,7 +188,7 @@ impl Magazine {
 const FRAME_BYTES_USUAL: usize = 160;
 
 /// A message as gRPC frames it: not compressed, length, bytes.
-fn frame(message: &TapRequest, into: &mut BytesMut) -> Bytes {
+fn frame(message: &impl prost::Message, into: &mut BytesMut) -> Bytes {
     let length = message.encoded_len();
     into.reserve(5 + length);
     into.put_u8(0);
@@ -209,7 +222,7 @@ mod tests {
     #[test]
     fn a_card_enters_and_leaves_in_turn_under_growing_counters() {
         let mut magazine = magazine(2);
-        magazine.fill(8);
+        magazine.fill(8, Way::Alone);
         let taps = taken(&mut magazine, 8);
         for (at, (kind, counter, card)) in taps.iter().enumerate() {
             let nth = u32::try_from(at / 2).expect("small") + 1;
@@ -223,9 +236,9 @@ mod tests {
     #[test]
     fn a_tap_that_was_not_sent_was_not_ridden() {
         let mut magazine = magazine(3);
-        magazine.fill(100);
+        magazine.fill(100, Way::Alone);
         let first = taken(&mut magazine, 4);
-        magazine.fill(5);
+        magazine.fill(5, Way::Alone);
         let second = taken(&mut magazine, 5);
         assert_eq!(first[3].1, 2, "the first rider again");
         assert_eq!(second.iter().map(|tap| tap.1).collect::<Vec<_>>(), [2, 2, 3, 3, 3]);
@@ -235,7 +248,7 @@ mod tests {
     #[test]
     fn a_frame_is_a_whole_grpc_message_under_its_own_request_id() {
         let mut magazine = magazine(1);
-        magazine.fill(2);
+        magazine.fill(2, Way::Alone);
         let frames = [magazine.take().expect("one"), magazine.take().expect("two")];
         let id = |frame: &Bytes| {
             assert_eq!(frame[0], 0);
@@ -245,6 +258,19 @@ mod tests {
             TapRequest::decode(&frame[5..]).expect("a tap").header.expect("a header").request_id
         };
         assert_ne!(id(&frames[0]), id(&frames[1]));
+    }
+
+    #[test]
+    fn a_tap_of_a_stream_is_the_same_tap_in_another_wrapping() {
+        let mut magazine = magazine(2);
+        magazine.fill(1, Way::Alone);
+        let alone = told(&magazine.take().expect("one"));
+        magazine.fill(1, Way::Stream);
+        let frame = magazine.take().expect("one");
+        let streamed = TapStreamRequest::decode(&frame[5..]).expect("a tap of a stream");
+        let read = streamed.tap.and_then(|tap| tap.tap).and_then(|tap| tap.read).expect("a read card");
+        assert_eq!((read.counter, alone.1), (1, 1));
+        assert_ne!(read.card_identifier, alone.2, "the next rider's turn");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The servers of a run, and the cards that ride through them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -10,7 +11,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use onecard::sandbox::people::HOMES;
+use onecard::{
+    model::{SystemClock, SystemRng},
+    sandbox::{
+        people::HOMES,
+        pki::{Pki, PkiTerminal},
+    },
+};
 
 use super::{
     Contender, FIRST_STRETCH, Headline, Measured, Shape, WARM_UP, drive,
@@ -20,16 +27,20 @@ use super::{
 use crate::{
     fixture::{Beijing, Folder, Gateway},
     line::Identity,
-    riders::{Magazine, holders, riders},
+    riders::{Magazine, Way, holders, riders},
 };
 
 /// Cards of Beijing, and as many of other regions, half of them each.
 const HOME_CARDS: u32 = 500;
 const FOREIGN_CARDS_EACH: u32 = 250;
 
-/// Taps a second that are made ready for a first stretch; later ones go by the
-/// stretch before.
+/// Taps a second that are made ready for a contender's first stretch; later ones go
+/// by the stretch before.
 const FIRST_GUESS_PER_SECOND: f64 = 30_000.0;
+
+/// Whose gate the load is, as the register of participants has it.
+const PARTICIPANT: &str = "bj-metro";
+const TERMINAL: &str = "gate-01";
 
 /// Taps made ready beyond what the last stretch used.
 const SPARE: f64 = 1.3;
@@ -43,10 +54,10 @@ pub struct Contenders {
     gateway: Gateway,
     tonic: EchoProcess,
     echo: EchoProcess,
-    identity: Identity,
+    identities: Vec<Identity>,
     shape: Shape,
     magazines: Vec<Magazine>,
-    taps_per_second: f64,
+    taps_per_second: BTreeMap<Contender, f64>,
 }
 
 impl Contenders {
@@ -70,10 +81,11 @@ impl Contenders {
         let mut magazines: Vec<_> = hands.into_iter().map(Magazine::of).collect();
 
         let gateway = beijing.start_ready().await?;
-        let identity = Identity::of_gate(&beijing.pki())?;
+        let identities = identities(&beijing.pki(), shape.streams().certificates())?;
         let target = Target { at: beijing.terminals(), pid: gateway.pid(), supply: Supply::Once };
-        fill(&mut magazines, FIRST_GUESS_PER_SECOND, FIRST_STRETCH + WARM_UP);
-        let (first, magazines) = drive(&target, &identity, shape, magazines, WARM_UP, FIRST_STRETCH).await?;
+        fill(&mut magazines, FIRST_GUESS_PER_SECOND, FIRST_STRETCH + WARM_UP, Way::Alone);
+        let (first, magazines) =
+            drive(&target, &identities, shape, magazines, WARM_UP, FIRST_STRETCH).await?;
         if let Some(error) = first.first_error {
             anyhow::bail!("the gateway's first taps fail: {error}\n{}", beijing.log_tail());
         }
@@ -84,10 +96,10 @@ impl Contenders {
             first.answer_bytes,
             first.sample.len()
         );
-        let taps_per_second = first.answered as f64 / first.length.as_secs_f64();
+        let taps_per_second = BTreeMap::from([(Contender::Unary, first.per_second())]);
         let tonic = EchoProcess::start("tonic", &beijing.pki(), &answer)?;
         let echo = EchoProcess::start("ours", &beijing.pki(), &answer)?;
-        Ok(Contenders { beijing, gateway, tonic, echo, identity, shape, magazines, taps_per_second })
+        Ok(Contenders { beijing, gateway, tonic, echo, identities, shape, magazines, taps_per_second })
     }
 
     /// The folder of the run.
@@ -108,22 +120,25 @@ impl Contenders {
         let echo = |echo: &EchoProcess| Target { at: echo.at, pid: echo.child.id(), supply: Supply::Again };
         let target = match contender {
             Contender::Tonic => echo(&self.tonic),
-            Contender::Echo => echo(&self.echo),
-            Contender::Unary => {
+            Contender::Echo | Contender::EchoStream => echo(&self.echo),
+            Contender::Unary | Contender::Stream => {
                 Target { at: self.beijing.terminals(), pid: self.gateway.pid(), supply: Supply::Once }
             }
         };
+        let shape = match contender {
+            Contender::Tonic | Contender::Echo | Contender::Unary => self.shape,
+            Contender::EchoStream | Contender::Stream => self.shape.streams(),
+        };
         let mut magazines = std::mem::take(&mut self.magazines);
+        let guess = self.taps_per_second.get(&contender).map_or(FIRST_GUESS_PER_SECOND, |last| last * SPARE);
         match target.supply {
-            Supply::Once => fill(&mut magazines, self.taps_per_second * SPARE, warm + length),
-            Supply::Again => magazines.iter_mut().for_each(|magazine| magazine.fill(ECHOED)),
+            Supply::Once => fill(&mut magazines, guess, warm + length, shape.way),
+            Supply::Again => magazines.iter_mut().for_each(|magazine| magazine.fill(ECHOED, shape.way)),
         }
-        let driven = drive(&target, &self.identity, self.shape, magazines, warm, length).await;
+        let driven = drive(&target, &self.identities, shape, magazines, warm, length).await;
         let (measured, magazines) = driven.with_context(|| format!("measuring {}", contender.name()))?;
         self.magazines = magazines;
-        if contender == Contender::Unary {
-            self.taps_per_second = measured.per_second();
-        }
+        self.taps_per_second.insert(contender, measured.per_second());
         Ok(measured)
     }
 
@@ -137,9 +152,27 @@ impl Contenders {
 }
 
 /// Makes so many taps a second ready for this long, shared among the callers.
-fn fill(magazines: &mut [Magazine], per_second: f64, length: Duration) {
+fn fill(magazines: &mut [Magazine], per_second: f64, length: Duration, way: Way) {
     let each = (per_second * length.as_secs_f64()) as usize / magazines.len() + 1;
-    magazines.iter_mut().for_each(|magazine| magazine.fill(each));
+    magazines.iter_mut().for_each(|magazine| magazine.fill(each, way));
+}
+
+/// So many certificates of the one gate: a gateway takes few connections of each,
+/// as a gate has few, and a stream has one of its own.
+fn identities(pki: &Path, count: usize) -> anyhow::Result<Vec<Identity>> {
+    let (participant, terminal) = (PARTICIPANT.to_owned(), TERMINAL.to_owned());
+    let further = |number| PkiTerminal {
+        name: format!("load-{number}"),
+        participant: participant.clone(),
+        terminal: terminal.clone(),
+    };
+    let further: Vec<_> = (1..count).map(further).collect();
+    Pki::at(pki, &SystemClock, &SystemRng).complete(&[], &further)?;
+    let mut identities = vec![Identity::of_gate(pki)?];
+    for terminal in &further {
+        identities.push(Identity::named(pki, &terminal.name)?);
+    }
+    Ok(identities)
 }
 
 /// An echo as a process of its own. It goes when its standard input closes, and

@@ -12,26 +12,44 @@ use std::{
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use onecard::proto::{common::v1::Decision, transit::v1::TapResponse};
+use onecard::proto::{
+    common::v1::Decision,
+    transit::v1::{TapResponse, TapStreamResponse, tap_stream_response},
+};
 use prost::Message as _;
 
 use crate::{
-    line::{Identity, Line},
+    line::{CallFailed, Identity, Line, StreamLine},
     process,
-    riders::Magazine,
+    riders::{Magazine, Way},
 };
 
-/// How many calls at once.
+/// How many taps at once, and how they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     pub connections: usize,
+    /// On each connection.
     pub in_flight: usize,
+    pub way: Way,
 }
+
+/// Connections under one certificate; a gateway takes 32.
+const CONNECTIONS_EACH: usize = 25;
 
 impl Shape {
     /// Callers at work.
     pub fn callers(self) -> usize {
         self.connections * self.in_flight
+    }
+
+    /// As many callers, each with a stream on a connection of its own.
+    pub fn streams(self) -> Self {
+        Shape { connections: self.callers(), in_flight: 1, way: Way::Stream }
+    }
+
+    /// Certificates that it needs.
+    pub fn certificates(self) -> usize {
+        self.connections.div_ceil(CONNECTIONS_EACH)
     }
 }
 
@@ -100,9 +118,12 @@ pub fn histogram() -> Histogram<u64> {
 ///
 /// # Errors
 /// When it cannot be reached or its process ends.
+///
+/// # Panics
+/// When there are not the magazines and certificates that the shape needs.
 pub async fn drive(
     target: &Target,
-    identity: &Identity,
+    identities: &[Identity],
     shape: Shape,
     magazines: Vec<Magazine>,
     warm: Duration,
@@ -110,25 +131,23 @@ pub async fn drive(
 ) -> anyhow::Result<(Measured, Vec<Magazine>)> {
     assert_eq!(magazines.len(), shape.callers(), "each caller has its own cards");
     let mut lines = Vec::with_capacity(shape.connections);
-    for _ in 0..shape.connections {
-        lines.push(Line::connect(target.at, identity).await?);
+    for at in 0..shape.connections {
+        lines.push(Line::connect(target.at, &identities[at / CONNECTIONS_EACH]).await?);
     }
+    let mut callers = Vec::with_capacity(magazines.len());
+    for (at, magazine) in magazines.into_iter().enumerate() {
+        let line = lines[at % shape.connections].clone();
+        let line = match shape.way {
+            Way::Alone => Sends::Calls(line),
+            Way::Stream => Sends::Stream(line.stream().await?),
+        };
+        let caller = Caller { line, way: shape.way, magazine, supply: target.supply, seen: Seen::default() };
+        callers.push(caller);
+    }
+    drop(lines);
     let from = Instant::now() + warm;
     let until = from + length;
-    let callers: Vec<_> = magazines
-        .into_iter()
-        .enumerate()
-        .map(|(at, magazine)| {
-            let caller = Caller {
-                line: lines[at % shape.connections].clone(),
-                magazine,
-                supply: target.supply,
-                seen: Seen::default(),
-            };
-            tokio::spawn(caller.call(from, until))
-        })
-        .collect();
-    drop(lines);
+    let callers: Vec<_> = callers.into_iter().map(|caller| tokio::spawn(caller.call(from, until))).collect();
 
     tokio::time::sleep_until(from.into()).await;
     let before = process::cpu_time(target.pid)?;
@@ -201,9 +220,25 @@ impl Seen {
     }
 }
 
-/// One call in flight at a time.
+/// What a caller sends its taps over.
+enum Sends {
+    Calls(Line),
+    Stream(StreamLine),
+}
+
+impl Sends {
+    async fn tap(&mut self, frame: Bytes) -> Result<Bytes, CallFailed> {
+        match self {
+            Sends::Calls(line) => line.tap(frame).await,
+            Sends::Stream(line) => line.tap(frame).await,
+        }
+    }
+}
+
+/// One tap in flight at a time.
 struct Caller {
-    line: Line,
+    line: Sends,
+    way: Way,
     magazine: Magazine,
     supply: Supply,
     seen: Seen,
@@ -245,20 +280,13 @@ impl Caller {
             if let Some(frame) = self.magazine.take() {
                 return frame;
             }
-            self.magazine.fill(REFILL);
+            self.magazine.fill(REFILL, self.way);
             self.seen.made_late += 1;
         }
     }
 
     fn check(&mut self, answer: Bytes, took: Duration, counts: bool) {
-        let approved = TapResponse::decode(answer.clone()).is_ok_and(|tap| {
-            tap.answer.is_some_and(|answer| {
-                answer.decision == i32::from(Decision::Approved) && answer.receipt.is_some()
-            })
-        });
-        if !approved {
-            let told = TapResponse::decode(answer).ok().and_then(|tap| tap.answer);
-            let reason = told.map(|answer| answer.reason).unwrap_or_default();
+        if let Err(reason) = approved(answer.clone(), self.way) {
             return self.seen.error(format!("a tap was not approved: {reason}"));
         }
         if counts {
@@ -271,5 +299,24 @@ impl Caller {
             Some(older) => *older = answer,
             None => self.seen.samples.push(answer),
         }
+    }
+}
+
+/// Whether a tap was approved with a receipt; the reason when not.
+fn approved(answer: Bytes, way: Way) -> Result<(), String> {
+    let unreadable = |_| "an answer that cannot be read".to_owned();
+    let tap = match way {
+        Way::Alone => TapResponse::decode(answer).map_err(unreadable)?,
+        Way::Stream => match TapStreamResponse::decode(answer).map_err(unreadable)?.result {
+            Some(tap_stream_response::Result::Tap(tap)) => tap,
+            Some(tap_stream_response::Result::Refusal(refusal)) => return Err(refusal.reason),
+            None => return Err("an empty answer".to_owned()),
+        },
+    };
+    let answer = tap.answer.unwrap_or_default();
+    if answer.decision == i32::from(Decision::Approved) && answer.receipt.is_some() {
+        Ok(())
+    } else {
+        Err(answer.reason)
     }
 }

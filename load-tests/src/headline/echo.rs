@@ -20,13 +20,13 @@ use onecard::{
         self,
         transit::v1::{
             ListJourneysRequest, ListJourneysResponse, TapRequest, TapResponse, TapStreamRequest,
-            TapStreamResponse, UploadTapsRequest, UploadTapsResponse,
+            TapStreamResponse, UploadTapsRequest, UploadTapsResponse, tap_stream_response,
             transit_service_server::{TransitService, TransitServiceServer},
         },
     },
 };
 use prost::Message as _;
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -149,9 +149,16 @@ impl TransitService for Canned {
 
     async fn tap_stream(
         &self,
-        _: Request<Streaming<TapStreamRequest>>,
+        request: Request<Streaming<TapStreamRequest>>,
     ) -> Result<Response<Self::TapStreamStream>, Status> {
-        Err(Status::unimplemented("only taps are echoed"))
+        let canned = self.0.clone();
+        let answers = request.into_inner().map(move |message| {
+            let header = message?.tap.unwrap_or_default().header;
+            let request_id = header.map(|header| header.request_id).unwrap_or_default();
+            let result = tap_stream_response::Result::Tap(canned.clone());
+            Ok(TapStreamResponse { request_id, result: Some(result) })
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn upload_taps(

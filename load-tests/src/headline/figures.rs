@@ -20,6 +20,9 @@ pub const KEYS: &[&str] = &[
     "p999_ms",
     "tonic_per_s",
     "echo_to_tonic",
+    "stream_echo_per_s",
+    "stream_per_s",
+    "stream_ratio",
 ];
 
 /// What was measured, by round.
@@ -106,7 +109,8 @@ impl Figures {
         let mut syncs = self.syncs.clone();
         syncs.sort_unstable();
         let at = |share: usize| syncs.get(syncs.len() * share / 100).map_or(0, Duration::as_micros);
-        let late: u64 = self.of(Contender::Unary).iter().map(|measured| measured.made_late).sum();
+        let tapped = [Contender::Unary, Contender::Stream].map(|contender| self.of(contender));
+        let late: u64 = tapped.iter().flatten().map(|measured| measured.made_late).sum();
         let mut text = format!(
             "a plain fdatasync of 4 KiB: p50 {} µs, p99 {} µs; load average {load_before} before, {load_after} after",
             at(50),
@@ -122,7 +126,7 @@ impl Figures {
 
     /// The last line; a contender that was not measured has no figure there.
     pub fn summary(&self) -> Summary {
-        use Contender::{Echo, Tonic, Unary};
+        use Contender::{Echo, EchoStream, Stream, Tonic, Unary};
         let mut summary = Summary::new("headline");
         let mut put = |key, value: Option<f64>, decimals| {
             if let Some(value) = value {
@@ -144,6 +148,9 @@ impl Figures {
         put("p999_ms", quantile(0.999), 3);
         put("tonic_per_s", speed(Tonic), 0);
         put("echo_to_tonic", self.ratio(Echo, Tonic), 3);
+        put("stream_echo_per_s", speed(EchoStream), 0);
+        put("stream_per_s", speed(Stream), 0);
+        put("stream_ratio", self.ratio(Stream, EchoStream), 3);
         summary
     }
 
@@ -197,7 +204,7 @@ mod tests {
         }
     }
 
-    fn figures(rounds: &[[u64; 3]]) -> Figures {
+    fn figures(rounds: &[[u64; 5]]) -> Figures {
         let mut figures = Figures::default();
         for round in rounds {
             figures.begin_round();
@@ -210,12 +217,17 @@ mod tests {
 
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_medians() {
-        let figures = figures(&[[2000, 1000, 900], [2000, 2000, 400], [2000, 4000, 2000]]);
+        let figures = figures(&[
+            [2000, 1000, 900, 3000, 1500],
+            [2000, 2000, 400, 3000, 300],
+            [2000, 4000, 2000, 1000, 800],
+        ]);
         let line = figures.summary().line();
         assert_eq!(
             line,
             "headline: echo_per_s=2000 unary_per_s=900 unary_ratio=0.500 p50_ms=2.000 p99_ms=2.000 \
-             p999_ms=2.000 tonic_per_s=2000 echo_to_tonic=1.000"
+             p999_ms=2.000 tonic_per_s=2000 echo_to_tonic=1.000 stream_echo_per_s=3000 stream_per_s=800 \
+             stream_ratio=0.500"
         );
         let keys: Vec<_> = line.split(' ').skip(1).filter_map(|word| word.split('=').next()).collect();
         assert_eq!(keys, KEYS);
@@ -223,7 +235,7 @@ mod tests {
 
     #[test]
     fn one_failed_call_breaks_the_run() {
-        let mut figures = figures(&[[100, 100, 100]]);
+        let mut figures = figures(&[[100; 5]]);
         assert_eq!(figures.broken(), Vec::<String>::new());
         figures.begin_round();
         figures.add(Contender::Unary, measured(100, 10, 3));

@@ -1,10 +1,13 @@
 //! `headline`: how much of the server's speed is left when every tap is really
-//! done. Three contenders take turns in every round, each a process of its own:
+//! done. The contenders take turns in every round; the servers behind them are
+//! processes of their own:
 //!
 //! * `tonic`: plain tonic with mutual TLS, answering with a canned message;
 //! * `echo`: our listener and edge, the same canned message, no work;
 //! * `unary`: the gateway: MAC checked, state read and written, durable, receipt
-//!   made.
+//!   made;
+//! * `echo-stream` and `stream`: echo and gateway again, with as many taps at once,
+//!   each on a stream and a connection of its own.
 //!
 //! Figures of a shared machine drift; so contenders are interleaved, ratios are
 //! taken within a round, and medians are over rounds.
@@ -28,6 +31,7 @@ use crate::{
     process,
     report::{Verdict, known_keys},
     require::Requirement,
+    riders::Way,
 };
 
 /// Measures the gateway against servers that do no work.
@@ -72,10 +76,13 @@ pub enum Contender {
     Tonic,
     Echo,
     Unary,
+    EchoStream,
+    Stream,
 }
 
 impl Contender {
-    const ALL: [Contender; 3] = [Contender::Tonic, Contender::Echo, Contender::Unary];
+    const ALL: [Contender; 5] =
+        [Contender::Tonic, Contender::Echo, Contender::Unary, Contender::EchoStream, Contender::Stream];
 
     /// The name in tables and keys.
     pub const fn name(self) -> &'static str {
@@ -83,6 +90,8 @@ impl Contender {
             Contender::Tonic => "tonic",
             Contender::Echo => "echo",
             Contender::Unary => "unary",
+            Contender::EchoStream => "echo-stream",
+            Contender::Stream => "stream",
         }
     }
 }
@@ -112,8 +121,8 @@ impl Headline {
     }
 
     async fn measure(&self) -> anyhow::Result<Verdict> {
-        let shape =
-            Shape { connections: usize::from(self.connections), in_flight: usize::from(self.in_flight) };
+        let (connections, in_flight) = (usize::from(self.connections), usize::from(self.in_flight));
+        let shape = Shape { connections, in_flight, way: Way::Alone };
         let length = Duration::from_secs(self.seconds);
         println!("making keys, cards and servers …");
         let mut contenders = Contenders::start(self, shape).await?;
@@ -146,7 +155,7 @@ fn turn(round: u32, only: Option<Contender>) -> Vec<Contender> {
 
 fn print_line(round: u32, contender: Contender, measured: &Measured) {
     println!(
-        "round {:>2}  {:<6} {:>9.0} calls/s  p50 {:>6} µs  p99 {:>6} µs  server CPU {:>5.1} µs",
+        "round {:>2}  {:<11} {:>9.0} calls/s  p50 {:>6} µs  p99 {:>6} µs  server CPU {:>5.1} µs",
         round + 1,
         contender.name(),
         measured.per_second(),
@@ -162,10 +171,10 @@ mod tests {
 
     #[test]
     fn the_order_moves_on_and_everybody_has_a_turn() {
-        use Contender::{Echo, Tonic, Unary};
-        assert_eq!(turn(0, None), [Tonic, Echo, Unary]);
-        assert_eq!(turn(1, None), [Echo, Unary, Tonic]);
-        assert_eq!(turn(5, None), [Unary, Tonic, Echo]);
+        use Contender::{Echo, EchoStream, Stream, Tonic, Unary};
+        assert_eq!(turn(0, None), [Tonic, Echo, Unary, EchoStream, Stream]);
+        assert_eq!(turn(1, None), [Echo, Unary, EchoStream, Stream, Tonic]);
+        assert_eq!(turn(7, None), [Unary, EchoStream, Stream, Tonic, Echo]);
         assert_eq!(turn(1, Some(Unary)), [Unary]);
     }
 }
