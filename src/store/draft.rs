@@ -84,6 +84,7 @@ impl Draft {
             scene: self.meta.scene.name().into(),
             aggregates,
             tasks: entry.tasks.clone(),
+            postings: entry.postings.clone(),
         };
         Ok(Made { stored, entry, detail: decision.detail.bytes, effects })
     }

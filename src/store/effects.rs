@@ -10,7 +10,7 @@ use prost::Message;
 use super::StoreError;
 use crate::{
     crypto::{Digest32, Sealer, sm3},
-    model::{AggregateKey, AggregateKind, Status, Stored, Subject, TransactionId, record},
+    model::{AggregateKey, AggregateKind, Millis, Status, Stored, Subject, TransactionId, record},
 };
 
 /// Where an entry lies: segment (its first sequence), offset of the frame, place
@@ -80,6 +80,7 @@ pub(super) struct EntryEffects {
     pub(super) scene: Cow<'static, str>,
     pub(super) aggregates: Vec<AggregateEffect>,
     pub(super) tasks: Vec<record::Task>,
+    pub(super) postings: Vec<record::Posting>,
 }
 
 /// What one batch changes, and where it lies.
@@ -89,6 +90,7 @@ pub(super) struct Effects {
     pub(super) hash: Digest32,
     pub(super) segment: u64,
     pub(super) offset: u32,
+    pub(super) committed_at: Millis,
     pub(super) entries: Vec<Arc<EntryEffects>>,
 }
 
@@ -206,6 +208,7 @@ impl EntryEffects {
             scene: entry.scene.into(),
             aggregates,
             tasks: entry.tasks,
+            postings: entry.postings,
         })
     }
 }

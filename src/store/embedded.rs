@@ -8,17 +8,19 @@
 
 use std::{
     fmt, fs, io,
+    ops::RangeInclusive,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, mpsc},
     thread::{self, JoinHandle},
 };
 
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 use tokio::sync::oneshot;
 
 use super::{
-    Committed, Disk, DueTask, FjallIndex, Index, IndexError, NoObserver, Part, Proof, RealDisk, Store,
-    StoreError, StoreObserver, StoreOptions, Unit,
+    Balance, Committed, Disk, DueTask, FjallIndex, Index, IndexError, LedgerTotals, NoObserver, Part, Proof,
+    RealDisk, Store, StoreError, StoreObserver, StoreOptions, Unit,
     chain::{key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
     inbox::{Answer, Health, Inbox, Waiting},
@@ -65,6 +67,12 @@ pub enum OpenError {
     /// Open and close the store once with the old key.
     #[error("the last batch must be signed with key {needs}, the vault holds {holds}")]
     KeyChanged { needs: String, holds: String },
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        OpenError::Index(error)
+    }
 }
 
 impl From<IndexError> for OpenError {
@@ -385,6 +393,19 @@ impl Store for EmbeddedStore {
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {
         self.lookup.aside(move |lookup| lookup.due_tasks(now_ms, most))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        accounts: &'a str,
+        dates: RangeInclusive<Date>,
+    ) -> BoxFuture<'a, Result<Vec<Balance>, StoreError>> {
+        let accounts = accounts.to_owned();
+        self.lookup.aside(move |lookup| lookup.balances(&accounts, &dates))
+    }
+
+    fn ledger_totals(&self) -> BoxFuture<'_, Result<LedgerTotals, StoreError>> {
+        self.lookup.aside(Lookup::ledger_totals)
     }
 
     fn is_ready(&self) -> bool {

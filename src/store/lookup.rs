@@ -4,14 +4,16 @@
 //! Everything here blocks on disks and unsealing; [`Lookup::aside`] keeps that off
 //! the threads that serve calls.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 
 use super::{
-    Committed, DueTask, Part, Proof, StoreError,
+    Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError,
+    balances::{Folded, joined},
     committer::Shared,
-    effects::{claim_key, stored_behind},
+    effects::{Effects, claim_key, stored_behind},
     reader::Reader,
     rows::{Rows, StepRow},
 };
@@ -145,6 +147,25 @@ impl Lookup {
         Ok(Part { rows, is_whole })
     }
 
+    pub(super) fn balances(
+        &self,
+        accounts: &str,
+        dates: &RangeInclusive<Date>,
+    ) -> Result<Vec<Balance>, StoreError> {
+        // The overlay first: what leaves it meanwhile is in the index, and the
+        // index says how far it goes.
+        let batches = self.shared.overlay.batches();
+        let (indexed, until) = self.rows.balances(accounts)?;
+        joined(indexed, &folded_after(until, &batches), accounts, dates)
+    }
+
+    pub(super) fn ledger_totals(&self) -> Result<LedgerTotals, StoreError> {
+        let batches = self.shared.overlay.batches();
+        let (mut totals, until) = self.rows.ledger_totals()?;
+        totals.add(&folded_after(until, &batches).whole);
+        Ok(totals)
+    }
+
     pub(super) fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError> {
         let batches = self.shared.overlay.batches();
         let mut overlaid = HashMap::new();
@@ -169,4 +190,11 @@ impl Lookup {
         due.truncate(most);
         Ok(due)
     }
+}
+
+/// What the batches after `until` have booked.
+fn folded_after(until: u64, batches: &[Arc<Effects>]) -> Folded {
+    let mut folded = Folded::default();
+    batches.iter().filter(|batch| batch.sequence > until).for_each(|batch| folded.take_up(batch));
+    folded
 }

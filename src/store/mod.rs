@@ -7,6 +7,7 @@
 //!
 //! What does not live here: rules (`scenes`), who may ask (`gateway`), gRPC.
 
+mod balances;
 mod chain;
 mod committer;
 mod disk;
@@ -37,16 +38,18 @@ mod verify;
 mod walk;
 mod writer;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 
 use crate::model::{
     AggregateKey, CorruptAggregate, Decision, Millis, ParticipantId, Purpose, Receipt, RequestId, Scene,
     Stored, Subject, TerminalId, TransactionId, View, record,
 };
 
+pub use balances::{Balance, LedgerTotals};
 pub use chain::{BATCH_TAG, batch_hash, key_id, leaf_hash, signed_bytes};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use embedded::{EmbeddedStore, OpenError, Parts};
@@ -209,6 +212,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tasks due at `now_ms`, oldest first, at most `most`.
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>>;
+
+    /// What was booked on the accounts whose path begins with `accounts`, a row an
+    /// account and business date, in that order; both dates are within. It is as
+    /// of one moment after the call began: a transaction's postings are all in it
+    /// or none.
+    fn balances<'a>(
+        &'a self,
+        accounts: &'a str,
+        dates: RangeInclusive<Date>,
+    ) -> BoxFuture<'a, Result<Vec<Balance>, StoreError>>;
+
+    /// Sums over the whole ledger, as of one moment after the call began.
+    fn ledger_totals(&self) -> BoxFuture<'_, Result<LedgerTotals, StoreError>>;
 
     /// Whether commits are taken; false after a failed sync and while starting.
     fn is_ready(&self) -> bool;

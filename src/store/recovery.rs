@@ -96,7 +96,8 @@ impl Recovery<'_> {
         Ok(Recovered { last, place })
     }
 
-    /// The index's marker, when the journal has the batch it names. Otherwise the
+    /// The index's marker, when the journal has the batch it names and the rows are
+    /// laid out as they are now. Otherwise the
     /// index is emptied, unless it knows of batches that the journal has lost:
     /// those were acknowledged.
     fn trusted_marker(&self) -> Result<Option<Marker>, OpenError> {
@@ -105,7 +106,7 @@ impl Recovery<'_> {
             None
         });
         if let Some(marker) = marker {
-            if marker_holds(self.segments, &marker) {
+            if self.rows.layout_is_current()? && marker_holds(self.segments, &marker) {
                 return Ok(Some(marker));
             }
             let mut journal = 0;
@@ -130,6 +131,7 @@ impl Recovery<'_> {
             segment: walked.segment,
             offset: u32::try_from(walked.offset)
                 .map_err(|_| super::effects::corrupt("a segment of more than 4 GiB"))?,
+            committed_at: walked.header.committed_at_ms,
             entries: entries.collect::<Result<_, _>>()?,
         })
     }

@@ -10,11 +10,17 @@
 //! | `b` subject 16 ‖ scene ‖ 0 ‖ location 16, inverted so that the newest sorts first | nothing |
 //! | `d` due 8 ‖ transaction 16 ‖ kind | the task's body |
 //! | `k` transaction 16 ‖ kind | due 8 of the open task |
+//! | `p` account ‖ 0 ‖ business date 4 (yyyymmdd) | debit 16 ‖ credit 16 ‖ count 8, fen |
+//! | `s` | the same over the whole ledger |
+//! | `v` | [`LAYOUT`] 1 |
 
 use std::{collections::HashMap, sync::Arc};
 
+use jiff::civil::Date;
+
 use super::{
-    DueTask, StoreError,
+    DueTask, LedgerTotals, StoreError,
+    balances::{Folded, date_bytes, date_of},
     effects::{Claim, ClaimKey, Effects, Location, Row, SealedRow, corrupt},
     index::{Changes, Index, IndexError},
 };
@@ -23,9 +29,9 @@ use crate::{
     model::{AggregateKey, AggregateKind, Millis, Scene, Status, Stored, Subject, TransactionId},
 };
 
-/// The marker's key. Its second byte counts the layouts of the rows: an index of
-/// another layout shows no marker, and is rebuilt from the journal.
-const MARKER: [u8; 2] = [b'm', 2];
+/// Grows when rows are added or mean something else: an index of another layout is
+/// built anew from the journal.
+const LAYOUT: u8 = 3;
 
 /// The last batch that the index has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,17 +72,38 @@ impl Rows {
     }
 
     pub(super) fn marker(&self) -> Result<Option<Marker>, StoreError> {
-        let Some(value) = self.index.get(&MARKER)? else { return Ok(None) };
-        let mut read = Bytes(&value);
-        let marker = || -> Option<Marker> {
-            Some(Marker {
-                sequence: u64::from_be_bytes(read.take()?),
-                segment: u64::from_be_bytes(read.take()?),
-                offset: u32::from_be_bytes(read.take()?),
-                hash: read.take()?,
-            })
-        }();
-        marker.map(Some).ok_or_else(|| corrupt("the index's marker"))
+        self.index.get(b"m")?.map(|value| decode_marker(&value)).transpose()
+    }
+
+    /// Whether the rows are laid out as they are written now.
+    pub(super) fn layout_is_current(&self) -> Result<bool, StoreError> {
+        Ok(self.index.get(b"v")?.is_some_and(|layout| layout == [LAYOUT]))
+    }
+
+    /// What was booked on accounts whose path begins with `accounts`, and the
+    /// batch up to which that is so; 0 when nothing is indexed.
+    pub(super) fn balances(
+        &self,
+        accounts: &str,
+    ) -> Result<(Vec<(String, Date, LedgerTotals)>, u64), StoreError> {
+        let (pairs, marker) = self.index.together(&joined(b'p', &[accounts.as_bytes()]), b"m")?;
+        let read = pairs.into_iter().map(|(key, value)| {
+            let row = || -> Option<(String, Date)> {
+                let (path, date) = key.get(1..)?.split_last_chunk::<4>()?;
+                let path = std::str::from_utf8(path.strip_suffix(&[0])?).ok()?;
+                Some((path.to_owned(), date_of(*date)?))
+            };
+            let (account, date) = row().ok_or_else(|| corrupt("an account of the index"))?;
+            Ok((account, date, LedgerTotals::decode(&value)?))
+        });
+        Ok((read.collect::<Result<_, StoreError>>()?, indexed_until(marker)?))
+    }
+
+    /// Sums over the ledger, and the batch up to which they are.
+    pub(super) fn ledger_totals(&self) -> Result<(LedgerTotals, u64), StoreError> {
+        let (pairs, marker) = self.index.together(b"s", b"m")?;
+        let totals = pairs.first().map(|(_, value)| LedgerTotals::decode(value)).transpose()?;
+        Ok((totals.unwrap_or_default(), indexed_until(marker)?))
     }
 
     pub(super) fn claim(&self, key: &ClaimKey) -> Result<Option<Claim>, StoreError> {
@@ -161,8 +188,9 @@ impl Rows {
     pub(super) fn apply(&self, batches: &[Arc<Effects>], changes: &mut Changes) -> Result<(), StoreError> {
         let Some(last) = batches.last() else { return Ok(()) };
         changes.clear();
-        let mut open_tasks = HashMap::new();
+        let (mut open_tasks, mut folded) = (HashMap::new(), Folded::default());
         for batch in batches {
+            folded.take_up(batch);
             for (index, entry) in batch.entries.iter().enumerate() {
                 let location = encode_location(batch.location(index));
                 entry_changes(entry, &location, changes);
@@ -171,10 +199,34 @@ impl Rows {
                 }
             }
         }
+        self.booked(&folded, changes)?;
         let (sequence, segment) = (last.sequence.to_be_bytes(), last.segment.to_be_bytes());
-        changes.put(&[&MARKER], &[&sequence, &segment, &last.offset.to_be_bytes(), &last.hash]);
+        changes.put(&[b"v"], &[&[LAYOUT]]);
+        changes.put(&[b"m"], &[&sequence, &segment, &last.offset.to_be_bytes(), &last.hash]);
         changes.settle();
         Ok(self.index.write(changes)?)
+    }
+
+    /// Adds what was booked to what stands on the accounts.
+    fn booked(&self, folded: &Folded, changes: &mut Changes) -> Result<(), StoreError> {
+        if folded.is_empty() {
+            return Ok(());
+        }
+        let mut add = |key: &[u8], more: &LedgerTotals| -> Result<(), StoreError> {
+            let mut sums = self
+                .index
+                .get(key)?
+                .map(|value| LedgerTotals::decode(&value))
+                .transpose()?
+                .unwrap_or_default();
+            sums.add(more);
+            changes.put(&[key], &[&sums.encode()]);
+            Ok(())
+        };
+        for (account, date, sums) in folded.rows() {
+            add(&joined(b'p', &[account.as_bytes(), &[0], &date_bytes(date)]), sums)?;
+        }
+        add(b"s", &folded.whole)
     }
 
     /// A task replaces the open one of the same transaction and kind; `done`
@@ -254,6 +306,23 @@ fn about_prefix(subject: Subject, scene: &str) -> Vec<u8> {
 /// Signed numbers in an order in which bytes sort as numbers.
 fn sortable(at: Millis) -> [u8; 8] {
     (at ^ i64::MIN).to_be_bytes()
+}
+
+fn decode_marker(value: &[u8]) -> Result<Marker, StoreError> {
+    let mut read = Bytes(value);
+    let marker = || -> Option<Marker> {
+        Some(Marker {
+            sequence: u64::from_be_bytes(read.take()?),
+            segment: u64::from_be_bytes(read.take()?),
+            offset: u32::from_be_bytes(read.take()?),
+            hash: read.take()?,
+        })
+    }();
+    marker.ok_or_else(|| corrupt("the index's marker"))
+}
+
+fn indexed_until(marker: Option<Vec<u8>>) -> Result<u64, StoreError> {
+    Ok(marker.map(|value| decode_marker(&value)).transpose()?.map_or(0, |marker| marker.sequence))
 }
 
 fn encode_location(location: Location) -> [u8; 16] {

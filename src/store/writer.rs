@@ -188,7 +188,7 @@ impl Writer {
         self.end = ChainEnd { sequence, hash, committed_at, signature: needs_signature.then_some(signature) };
         self.reader.head_is(sequence, signature);
         let offset = u32::try_from(offset).map_err(io::Error::other)?;
-        let effects = Arc::new(Effects { sequence, hash, segment, offset, entries });
+        let effects = Arc::new(Effects { sequence, hash, segment, offset, committed_at, entries });
         Ok(Durable { tree, header: batch.header.into(), signature, effects, bytes: frame.len() })
     }
 

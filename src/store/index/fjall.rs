@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 use super::{Changes, Index, IndexError, Pair};
 
@@ -67,6 +67,17 @@ impl Index for FjallIndex {
             pairs.push((key.to_vec(), value.to_vec()));
         }
         Ok(pairs)
+    }
+
+    fn together(&self, prefix: &[u8], beside: &[u8]) -> Result<(Vec<Pair>, Option<Vec<u8>>), IndexError> {
+        let moment = self.database.snapshot();
+        let mut pairs = Vec::new();
+        for guard in moment.prefix(&self.rows, prefix) {
+            let (key, value) = guard.into_inner().map_err(failed)?;
+            pairs.push((key.to_vec(), value.to_vec()));
+        }
+        let beside = moment.get(&self.rows, beside).map_err(failed)?;
+        Ok((pairs, beside.map(|value| value.to_vec())))
     }
 
     fn flush(&self) -> Result<(), IndexError> {

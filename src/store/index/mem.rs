@@ -53,6 +53,13 @@ impl Index for MemIndex {
             .collect())
     }
 
+    fn together(&self, prefix: &[u8], beside: &[u8]) -> Result<(Vec<Pair>, Option<Vec<u8>>), IndexError> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let within = rows.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        let pairs = within.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok((pairs, rows.get(beside).cloned()))
+    }
+
     fn flush(&self) -> Result<(), IndexError> {
         Ok(())
     }

@@ -34,6 +34,59 @@ fn the_newest_entries_about_a_subject_come_first() {
 }
 
 #[test]
+fn accounts_are_folded_by_business_date() {
+    let units = (0..9).map(|number| tap(number, number, (number % 3) as u8)).collect();
+    at_every_stage(units, |store| {
+        // The world's clock stands at 2026-09-21T14:13:20Z: that evening in Shanghai.
+        let day = jiff::civil::Date::constant(2026, 9, 21);
+        let balance = |account: &str, debit_fen, credit_fen| Balance {
+            account: account.to_owned(),
+            date: day,
+            debit_fen,
+            credit_fen,
+            count: 9,
+        };
+        let of = |accounts, dates| store.lookup.balances(accounts, &dates).expect("readable");
+        assert_eq!(of("", day..=day), [balance("a", 2_700, 0), balance("b", 0, 2_700)]);
+        assert_eq!(of("b", day..=day), [balance("b", 0, 2_700)]);
+        let tomorrow = day.tomorrow().expect("a day");
+        assert_eq!(of("", tomorrow..=tomorrow), []);
+        let totals = store.lookup.ledger_totals().expect("readable");
+        assert_eq!((totals.debit_fen, totals.credit_fen, totals.count), (2_700, 2_700, 18));
+        assert_eq!(totals.sum_fen(), 0);
+    });
+}
+
+#[test]
+fn balances_are_whole_while_the_indexer_runs() {
+    let store = World::on(LyingDisk::new()).open();
+    let all = jiff::civil::Date::MIN..=jiff::civil::Date::MAX;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| {
+            let mut last = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(store.lookup.ledger_totals().expect("readable").sum_fen(), 0);
+                let rows = store.lookup.balances("", &all).expect("readable");
+                let (debit, credit): (i64, i64) =
+                    rows.iter().fold((0, 0), |sums, row| (sums.0 + row.debit_fen, sums.1 + row.credit_fen));
+                assert_eq!(debit, credit);
+                assert!(debit >= last, "{debit} after {last}");
+                last = debit;
+            }
+            last
+        });
+        for number in 0..400 {
+            commit(&store, tap(number, number, (number % 5) as u8)).expect("committed");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        asks.join().expect("no panic");
+    });
+    let sums = store.lookup.ledger_totals().expect("readable");
+    assert_eq!((sums.debit_fen, sums.sum_fen()), (400 * 300, 0));
+}
+
+#[test]
 fn tasks_are_due_until_they_are_done() {
     let units = vec![
         step_with_task(1, first(1), Status::Pending, false, 30),
