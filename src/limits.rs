@@ -235,6 +235,16 @@ pub const SWEEP_PARTS_PER_TURN: usize = 16;
 
 /// Bytes of a prefix that names a part: 256 rows behind each of 2^32 parts.
 pub const SWEEP_PREFIX_MAX: usize = 4;
+/// Entries after which a batch of the journal carries a checkpoint: what a start
+/// reads back at most, some 50 MB, beside what the index lags behind.
+pub const CHECKPOINT_ENTRIES: u64 = 65_536;
+
+/// The most that may be configured: some seconds of reading at a start.
+pub const CHECKPOINT_ENTRIES_MAX: u64 = 1_000_000;
+
+/// Milliseconds after which the next batch carries a checkpoint, so that a quiet
+/// region's heads are signed with its totals every few minutes too.
+pub const CHECKPOINT_MS: i64 = 5 * 60 * 1_000;
 
 /// An idempotency key is remembered at least this long.
 pub const REQUEST_ID_KEPT_DAYS: u32 = 90;

@@ -14,9 +14,10 @@
 //! changed under one lock.
 
 use std::{
+    collections::HashSet,
     fmt,
     fs::{File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::{
@@ -29,7 +30,10 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use quick_cache::sync::Cache;
 use zeroize::Zeroizing;
 
-use super::{KeyName, KeyVault, SealError, Sealer, Sm4Gcm};
+use super::{
+    ERASED, KeyName, KeyVault, SALTS, SealError, Sealer, Sm4Gcm, holder_copy::each_slot, read_erased,
+    write_erased,
+};
 use crate::{
     limits,
     model::{Rng, Subject},
@@ -42,7 +46,7 @@ const DOMAIN: &[u8] = b"onecard/seal/holder/v1\0";
 const DESTROYED: &[u8] = b"destroyed";
 
 /// A slot: subject, salt.
-const SLOT: usize = 32;
+pub(super) const SLOT: usize = 32;
 
 /// The block cache of the index; keys of active subjects are in the key cache
 /// already.
@@ -53,6 +57,8 @@ pub struct HolderKeys {
     database: Database,
     slots: Keyspace,
     salts: File,
+    /// Those whose key was destroyed; a copy of the salts is held against it.
+    erased: File,
     vault: Arc<dyn KeyVault>,
     rng: Arc<dyn Rng>,
     ready: Cache<Subject, Arc<Sm4Gcm>>,
@@ -88,11 +94,14 @@ impl HolderKeys {
             .map_err(cannot_use)?;
         let slots = database.keyspace("slots", KeyspaceCreateOptions::default).map_err(cannot_use)?;
         let salts = open_salts(folder).map_err(cannot_use)?;
+        let erased = open_erased(folder, &slots)?;
+        rebuild_index(folder, &database, &slots, &salts)?;
         let next = salts.metadata().map_err(cannot_use)?.len().div_ceil(SLOT as u64);
         Ok(HolderKeys {
             database,
             slots,
             salts,
+            erased,
             vault,
             rng,
             ready: Cache::new(limits::HOLDER_KEYS_CACHED_MAX),
@@ -115,6 +124,10 @@ impl HolderKeys {
     pub fn destroy(&self, subject: Subject) -> Result<(), SealError> {
         let _changing = lock(&self.changing);
         let stored = self.slots.get(subject.as_bytes()).map_err(cannot_use)?;
+        // The list before anything else: a copy that still has the salt is held
+        // against it.
+        (&self.erased).write_all(subject.as_bytes()).map_err(cannot_use)?;
+        self.synced(self.erased.sync_all())?;
         self.slots.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
         self.ready.remove(&subject);
         self.destroyed.fetch_add(1, Ordering::Release);
@@ -280,9 +293,49 @@ fn cannot_use(error: impl fmt::Display) -> SealError {
 fn open_salts(folder: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let salts = options.open(folder.join("salts"))?;
+    let salts = options.open(folder.join(SALTS))?;
     File::open(folder)?.sync_all()?;
     Ok(salts)
+}
+
+/// Opens the list of those who were erased; one that is missing is written from the
+/// index.
+fn open_erased(folder: &Path, slots: &Keyspace) -> Result<File, SealError> {
+    let path = folder.join(ERASED);
+    if !path.exists() {
+        let mut erased = HashSet::new();
+        for guard in slots.iter() {
+            let (subject, stored) = guard.into_inner().map_err(cannot_use)?;
+            if *stored == *DESTROYED {
+                erased.extend(Subject::from_slice(&subject));
+            }
+        }
+        write_erased(&path, &erased).map_err(cannot_use)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot_use)?;
+    }
+    OpenOptions::new().append(true).open(path).map_err(cannot_use)
+}
+
+/// Builds the index of a copy: it has none, but salts and a list.
+fn rebuild_index(
+    folder: &Path,
+    database: &Database,
+    slots: &Keyspace,
+    salts: &File,
+) -> Result<(), SealError> {
+    if !slots.is_empty().map_err(cannot_use)? {
+        return Ok(());
+    }
+    // Of two slots of a subject the later one counts: the earlier was lost in a
+    // crash before anything was acknowledged under it.
+    each_slot(salts, &mut |slot, subject| {
+        slots.insert(subject.as_bytes(), slot.to_be_bytes()).map_err(io::Error::other)
+    })
+    .map_err(cannot_use)?;
+    for subject in read_erased(&folder.join(ERASED)).map_err(cannot_use)? {
+        slots.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
+    }
+    database.persist(PersistMode::SyncAll).map_err(cannot_use)
 }
 
 fn slot_number(stored: &[u8]) -> Option<u64> {
@@ -298,6 +351,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{copy_holder_keys, erase_salts};
     use crate::{crypto::SoftVault, model::SystemRng};
 
     const ANN: Subject = Subject::from_bytes([1; 16]);
@@ -371,6 +425,37 @@ mod tests {
         keys.destroy(ANN).expect("destroys");
         drop(keys);
         assert_eq!(files_with(folder.path(), b"recognisable sal"), 0);
+    }
+
+    #[test]
+    fn a_copy_opens_what_was_sealed_and_brings_nobody_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (live, copy) = (folder.path().join("live"), folder.path().join("copy"));
+        let keys = open(&live);
+        let ann = keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
+        let bo = keys.seal(BO, &NONCE, b"", b"Bo").expect("seals");
+        keys.make_durable().expect("syncs");
+        let copied = copy_holder_keys(&live, &copy).expect("copied while it is open");
+        assert_eq!((copied.slots, copied.erased), (2, 0));
+        // Erased after the copy was made: the next copy has her no more.
+        keys.destroy(ANN).expect("destroys");
+        let later = folder.path().join("later");
+        copy_holder_keys(&live, &later).expect("copied");
+        let check = |folder: &Path| {
+            let keys = open(folder);
+            assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(None));
+            assert!(keys.seal(ANN, &NONCE, b"", b"Ann").is_err(), "nothing more is sealed");
+            assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(Some(b"Bo".to_vec())));
+        };
+        // The older copy is held against the newer list before it is put back.
+        let list = read_erased(&live.join(ERASED)).expect("read");
+        assert_eq!(list.len(), 1);
+        write_erased(&copy.join(ERASED), &list).expect("written");
+        erase_salts(&copy, &list).expect("erased");
+        check(&later);
+        check(&copy);
+        drop(keys);
+        check(&live);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! computed here must stay what stands there.
 
 mod hash;
+mod holder_copy;
 mod holder_keys;
 mod passphrase;
 mod seal;
@@ -21,6 +22,7 @@ mod vectors;
 mod virtual_chip;
 
 pub use hash::{Digest32, sm3};
+pub use holder_copy::{ERASED, HolderCopy, SALTS, copy_holder_keys, erase_salts, read_erased, write_erased};
 pub use holder_keys::HolderKeys;
 pub use passphrase::{Passphrase, PassphraseError};
 pub use seal::{SealError, Sealer};

@@ -17,6 +17,13 @@ use crate::model::Rng;
 /// The user id that goes into Z when nobody agreed on another (GM/T 0009).
 const USER_ID: &str = "1234567812345678";
 
+/// What stands before the 65 bytes of the point in a SubjectPublicKeyInfo:
+/// id-ecPublicKey, the curve 1.2.156.10197.1.301, a bit string.
+const SPKI_HEAD: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x81,
+    0x1c, 0xcf, 0x55, 0x01, 0x82, 0x2d, 0x03, 0x42, 0x00,
+];
+
 /// A signature does not fit the message and the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the SM2 signature does not fit")]
@@ -67,6 +74,16 @@ impl Sm2PublicKey {
         }
         hex::decode_to_slice(text, &mut bytes[..length]).map_err(|_| BadKey("not hexadecimal"))?;
         Self::from_bytes(&bytes[..length])
+    }
+
+    /// Parses the DER of a SubjectPublicKeyInfo (RFC 5480) whose curve is SM2: what
+    /// stands in a PEM file `PUBLIC KEY`.
+    ///
+    /// # Errors
+    /// When it is of another form or not on the curve.
+    pub fn from_spki(der: &[u8]) -> Result<Self, BadKey> {
+        let point = der.strip_prefix(SPKI_HEAD).ok_or(BadKey("no public key of the curve SM2"))?;
+        Self::from_bytes(point)
     }
 
     fn of(key: VerifyingKey) -> Self {

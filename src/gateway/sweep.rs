@@ -109,7 +109,7 @@ impl Walk {
 impl Gateway {
     async fn sweep(&self, kind: AggregateKind, rows: &[AggregateKey]) -> Result<usize, Refusal> {
         let _place = self.admission.enter(Rank::Background)?;
-        let keeper = Subject::from_bytes(self.keyed_hash(b"onecard/subject/keeper/v1\0")?);
+        let keeper = Subject::from_bytes(self.keyed_hash(&[b"onecard/subject/keeper/v1\0"])?);
         let (named, touches) = (rows.to_vec(), rows.to_vec());
         self.note(self.own_meta(Scene::Operations, "Sweep"), touches, move |view, now| {
             card::sweep(view, &named, keeper, now)

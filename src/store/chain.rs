@@ -1,10 +1,27 @@
 //! The hashes that make the journal evidence. All of them are over the very
 //! bytes that are stored.
 
-use crate::crypto::{Digest32, sm3};
+use crate::{
+    crypto::{Digest32, sm3},
+    model::record,
+};
 
 /// Domain tag of a batch: hash and signature are over tag ‖ header bytes.
 pub const BATCH_TAG: &[u8] = b"onecard/journal/batch/v1\0";
+
+/// Domain tag of a checkpoint.
+pub const CHECKPOINT_TAG: &[u8] = b"onecard/journal/checkpoint/v1\0";
+
+/// The hash by which a header names the checkpoint its batch carries.
+pub fn checkpoint_digest(checkpoint: &[u8]) -> Digest32 {
+    sm3(&[CHECKPOINT_TAG, checkpoint])
+}
+
+/// Whether a batch is signed: one without entries only when it carries a
+/// checkpoint.
+pub fn is_signed(header: &record::BatchHeader) -> bool {
+    header.count > 0 || !header.checkpoint_digest.is_empty()
+}
 
 /// The hash by which the next batch names this one.
 pub fn batch_hash(header: &[u8]) -> Digest32 {

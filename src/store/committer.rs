@@ -23,6 +23,7 @@ use super::{
     inbox::{Health, Inbox, Reply, Waiting},
     overlay::{Layer, Overlay},
     recent::Recent,
+    room::Room,
     rows::Rows,
 };
 use crate::{
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) overlay: Overlay,
     pub(super) health: Health,
+    pub(super) room: Room,
     /// The last batch that is durable and published.
     pub(super) durable: AtomicU64,
 }

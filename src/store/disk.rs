@@ -10,6 +10,11 @@ use std::{
     sync::Arc,
 };
 
+use super::{
+    archive::archive_of,
+    packed::{PackedFile, SUFFIX},
+};
+
 /// A folder of files. Names are plain file names.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Creates a file of `bytes` zeros, written out and synced: extending a file
@@ -53,6 +58,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct RealDisk {
     dir: PathBuf,
+    /// Reads through to the folder's archive.
+    through: bool,
     _lock: Option<File>,
 }
 
@@ -65,9 +72,30 @@ impl RealDisk {
     pub fn lock(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("LOCK"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(RealDisk { dir: dir.to_owned(), _lock: Some(lock) }),
-            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        for _ in 0..LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(RealDisk { dir: dir.to_owned(), through: true, _lock: Some(lock) }),
+                Err(TryLockError::WouldBlock) => wait_for_lookers(),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Whether a process holds the folder.
+    ///
+    /// # Errors
+    /// When it cannot be asked for, for want of a right.
+    pub fn is_held(dir: &Path) -> io::Result<bool> {
+        let lock = match File::open(dir.join("LOCK")) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        // Let go of at once; who opens the store at this very moment tries again.
+        match lock.try_lock_shared() {
+            Ok(()) => lock.unlock().map(|()| false),
+            Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
@@ -75,8 +103,27 @@ impl RealDisk {
     /// Looks into a folder without holding it: for checks of a journal that
     /// nobody writes to.
     pub fn look(dir: &Path) -> Self {
-        RealDisk { dir: dir.to_owned(), _lock: None }
+        RealDisk { dir: dir.to_owned(), through: true, _lock: None }
     }
+
+    /// Looks into a folder and not into its archive.
+    pub(super) fn live_only(dir: &Path) -> Self {
+        RealDisk { dir: dir.to_owned(), through: false, _lock: None }
+    }
+
+    /// The folder's archive. It is looked up anew: segments may be moved while the
+    /// store runs.
+    fn archive(&self) -> io::Result<Option<PathBuf>> {
+        if self.through { archive_of(&self.dir) } else { Ok(None) }
+    }
+}
+
+/// Who asks whether the folder is held holds it himself for some microseconds.
+const LOCK_TRIES: u32 = 5;
+
+#[allow(clippy::disallowed_methods, reason = "a store is opened on a thread that may block")]
+fn wait_for_lookers() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
 }
 
 impl Disk for RealDisk {
@@ -101,7 +148,15 @@ impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.dir.join(name);
         let writable = self._lock.is_some();
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(writable).open(path)?)))
+        match OpenOptions::new().read(true).write(writable).open(path) {
+            Ok(file) => Ok(Arc::new(RealFile(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let archive = self.archive()?.ok_or(error)?;
+                let packed = File::open(archive.join(format!("{name}{SUFFIX}")))?;
+                Ok(Arc::new(PackedFile::open(packed)?))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -109,6 +164,12 @@ impl Disk for RealDisk {
         for item in fs::read_dir(&self.dir)? {
             if let Ok(name) = item?.file_name().into_string() {
                 names.push(name);
+            }
+        }
+        if let Some(archive) = self.archive()? {
+            for item in fs::read_dir(archive)? {
+                let name = item?.file_name().into_string().unwrap_or_default();
+                names.extend(name.strip_suffix(SUFFIX).map(str::to_owned));
             }
         }
         Ok(names)

@@ -91,6 +91,8 @@ pub(super) struct Effects {
     pub(super) segment: u64,
     pub(super) offset: u32,
     pub(super) committed_at: Millis,
+    /// The batch carries a checkpoint.
+    pub(super) checkpoint: bool,
     pub(super) entries: Vec<Arc<EntryEffects>>,
 }
 

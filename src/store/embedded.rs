@@ -19,9 +19,10 @@ use jiff::civil::Date;
 use tokio::sync::oneshot;
 
 use super::{
-    Balance, Committed, Disk, DueTask, FjallIndex, Index, IndexError, LedgerTotals, NoObserver, Part, Proof,
-    RealDisk, Store, StoreError, StoreObserver, StoreOptions, Unit,
-    chain::{key_id, signed_bytes},
+    Balance, Committed, Contradicted, Disk, DueTask, FjallIndex, Index, IndexError, LedgerTotals, NoObserver,
+    Part, Proof, RealDisk, Step, Store, StoreError, StoreObserver, StoreOptions, Unit,
+    chain::{is_signed, key_id, signed_bytes},
+    checkpoint::Interval,
     committer::{Committer, OpenBatch, Shared},
     inbox::{Answer, Health, Inbox, Waiting},
     indexer::Indexer,
@@ -30,9 +31,11 @@ use super::{
     reader::Reader,
     recent::Recent,
     recovery::{Recovered, Recovery},
+    room::Room,
     rows::Rows,
-    segment::Segments,
+    segment::{Segments, asked_epoch},
     walk::Broken,
+    witness::Witness,
     writer::{ChainEnd, ChainName, Notary, Spares, Writer},
 };
 use crate::{
@@ -59,6 +62,13 @@ pub enum OpenError {
     /// entries are missing. Whoever knows why and accepts it removes the index.
     #[error("the index knows batch {index}, the journal ends at {journal}: acknowledged entries are missing")]
     Lost { index: u64, journal: u64 },
+    /// The journal is not the one that the witness (`head_file`) has seen. Whoever
+    /// knows why and accepts it removes the witness.
+    #[error("the witness {path} contradicts the journal: {what}")]
+    Witness { path: String, what: Contradicted },
+    /// Money came from nowhere: the postings do not sum to zero.
+    #[error("the ledger's postings sum to {sum_fen} fen, not to zero")]
+    Unbalanced { sum_fen: i128 },
     #[error("the index cannot be built: {0}")]
     Index(#[source] StoreError),
     #[error("the journal key cannot be used: {0}")]
@@ -168,13 +178,16 @@ impl EmbeddedStore {
             check_whole_journal: options.check_whole_journal,
         }
         .run()?;
-        let (name, end) = chain(options, &recovered, &*parts.vault, &*parts.clock)?;
+        let asked = asked_epoch(&*parts.disk).map_err(OpenError::Disk)?;
+        let (name, end) = chain(options, &recovered, asked, &*parts.vault, &*parts.clock)?;
+        let witness = witness(options, &segments, &name, &end)?;
         let reader = Arc::new(Reader::of(Arc::clone(&segments), Arc::clone(&parts.sealer)));
         reader.head_is(end.sequence, end.signature.unwrap_or([0; 64]));
         let shared = Arc::new(Shared {
             inbox: Inbox::holding(options.queue_max),
             overlay: Overlay::default(),
             health: Health::watched_by(Arc::clone(&parts.observer)),
+            room: Room::watched_by(Arc::clone(&parts.observer)),
             durable: AtomicU64::new(end.sequence),
         });
         let store = EmbeddedStore {
@@ -188,7 +201,8 @@ impl EmbeddedStore {
             index_lag_max: options.index_lag_max,
             threads: Mutex::default(),
         };
-        let spares = Spares::start(parts.disk, options.segment_bytes).map_err(OpenError::Disk)?;
+        let spares =
+            Spares::start(parts.disk, options.segment_bytes, Arc::clone(&shared)).map_err(OpenError::Disk)?;
         let notary = Notary::start(Arc::clone(&parts.vault)).map_err(OpenError::Disk)?;
         let (to_writer, batches) = mpsc::sync_channel(1);
         // Admission keeps the lag below this, so that the writer never waits here.
@@ -206,7 +220,7 @@ impl EmbeddedStore {
             sequence: end.sequence + 1,
             committed_at: end.committed_at,
             ahead: Layer::default(),
-            recent: Recent::default(),
+            recent: Recent::holding(options.recent_bytes),
             in_flight: std::collections::VecDeque::new(),
             open: OpenBatch::default(),
         };
@@ -219,11 +233,14 @@ impl EmbeddedStore {
             name,
             end,
             place: recovered.place,
+            tally: recovered.tally,
+            segment_bytes: options.segment_bytes,
+            interval: Interval { entries: options.checkpoint_entries, ms: options.checkpoint_ms },
             notary,
             spares,
             to_indexer,
         };
-        let indexer = Indexer { shared, rows, observer: parts.observer };
+        let indexer = Indexer { shared, rows, observer: parts.observer, witness };
         store.spawn("journal-index", move || indexer.run(durable))?;
         store.spawn("journal-write", move || writer.run(batches))?;
         store.spawn("journal-commit", move || committer.run())?;
@@ -250,6 +267,7 @@ impl EmbeddedStore {
     /// ends the journal in order. Blocks; a second call does nothing.
     pub fn close(&self) {
         self.shared.inbox.close();
+        self.shared.room.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // A panic inside was caught and has stopped the store already.
@@ -294,6 +312,7 @@ fn open_index(dir: &Path, cache_bytes: u64) -> Result<FjallIndex, OpenError> {
 fn chain(
     options: &StoreOptions,
     recovered: &Recovered,
+    asked_epoch: Option<u64>,
     vault: &dyn KeyVault,
     clock: &dyn Clock,
 ) -> Result<(ChainName, ChainEnd), OpenError> {
@@ -306,10 +325,10 @@ fn chain(
     };
     let Some(last) = &recovered.last else {
         let epoch = u64::try_from(clock.now_ms()).unwrap_or(0);
-        let end = ChainEnd { sequence: 0, hash: [0; 32], committed_at: Millis::MIN, signature: None };
+        let end = ChainEnd { epoch, sequence: 0, hash: [0; 32], committed_at: Millis::MIN, signature: None };
         return Ok((name(epoch), end));
     };
-    let signature = if last.header.count == 0 {
+    let signature = if !is_signed(&last.header) {
         None
     } else if last.header.key_id == key_id {
         Some(vault.sign(KeyName::Journal, &signed_bytes(&last.header_bytes))?)
@@ -317,12 +336,28 @@ fn chain(
         return Err(OpenError::KeyChanged { needs: last.header.key_id.clone(), holds: key_id });
     };
     let end = ChainEnd {
+        epoch: last.header.epoch,
         sequence: last.header.sequence,
         hash: last.hash,
         committed_at: last.header.committed_at_ms,
         signature,
     };
-    Ok((name(last.header.epoch), end))
+    Ok((name(last.header.epoch.max(asked_epoch.unwrap_or(0))), end))
+}
+
+/// The witness, when there is to be one and it agrees with the journal.
+fn witness(
+    options: &StoreOptions,
+    segments: &Segments,
+    name: &ChainName,
+    end: &ChainEnd,
+) -> Result<Option<Witness>, OpenError> {
+    let Some(path) = &options.head_file else { return Ok(None) };
+    let witness = Witness::at(path, name.clone());
+    match witness.check(segments, end).map_err(OpenError::Disk)? {
+        Ok(()) => Ok(Some(witness)),
+        Err(what) => Err(OpenError::Witness { path: path.display().to_string(), what }),
+    }
 }
 
 impl Store for EmbeddedStore {
@@ -331,7 +366,9 @@ impl Store for EmbeddedStore {
             if let Some(stopped) = self.shared.health.error() {
                 return Err(stopped);
             }
-            if self.shared.overlay.lag() >= self.index_lag_max {
+            // Later steps of open transactions still have the rest of the segment.
+            let refused = self.shared.room.is_short() && unit.step != Step::Next;
+            if refused || self.shared.overlay.lag() >= self.index_lag_max {
                 return Err(StoreError::Busy);
             }
             let (reply, answer) = oneshot::channel();

@@ -140,8 +140,14 @@ fn batch_of(sequence: u64, previous: [u8; 32], entries: &[Vec<u8>]) -> record::B
         count: u32::try_from(entries.len()).expect("a few"),
         committed_at_ms: NOW,
         key_id: "0011223344556677".into(),
+        checkpoint_digest: Vec::new(),
     };
-    record::Batch { header: header.encode_to_vec(), entries, previous_signature: Vec::new() }
+    record::Batch {
+        header: header.encode_to_vec(),
+        entries,
+        previous_signature: Vec::new(),
+        checkpoint: Vec::new(),
+    }
 }
 
 fn right_entry() -> record::Entry {

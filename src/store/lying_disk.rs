@@ -27,6 +27,9 @@ pub enum Fault {
     Full,
     /// A sync takes this long and succeeds.
     Slow(Duration),
+    /// A write lands this many bytes away from where it belongs, in the same file,
+    /// and is called a success.
+    Misdirected(i64),
 }
 
 /// See the head of this file. Clones are handles to the same disk.
@@ -48,6 +51,8 @@ struct State {
     write_fault: Option<(u64, Fault)>,
     /// Once the power is gone every operation fails.
     dead: bool,
+    /// No file can be created: the disk is full.
+    full: bool,
     /// The power goes when this many more syncs were asked for; the last one
     /// does not complete.
     dies_after_syncs: Option<u64>,
@@ -75,8 +80,15 @@ impl LyingDisk {
         let mut state = self.state();
         match fault {
             Fault::SyncFails | Fault::Slow(_) => state.sync_fault = Some((after, fault)),
-            Fault::ShortWrite | Fault::Full => state.write_fault = Some((after, fault)),
+            Fault::ShortWrite | Fault::Full | Fault::Misdirected(_) => {
+                state.write_fault = Some((after, fault))
+            }
         }
+    }
+
+    /// Whether there is room for new files. Those that are there have theirs.
+    pub fn has_room(&self, room: bool) {
+        self.state().full = !room;
     }
 
     /// The power goes at the `after`-th sync from now, before it completes.
@@ -174,7 +186,7 @@ impl Disk for LyingDisk {
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         state.alive()?;
-        if let Some((_, Fault::Full)) = state.write_fault {
+        if state.full || matches!(state.write_fault, Some((_, Fault::Full))) {
             return Err(full());
         }
         let zeros = vec![0; usize::try_from(bytes).map_err(|_| full())?];
@@ -233,11 +245,15 @@ impl DiskFile for LyingFile {
         state.alive()?;
         let fault = State::strike(&mut state.write_fault);
         let length = match fault {
-            None | Some(Fault::Slow(_) | Fault::SyncFails) => bytes.len(),
+            None | Some(Fault::Slow(_) | Fault::SyncFails | Fault::Misdirected(_)) => bytes.len(),
             Some(Fault::Full) => return Err(full()),
             Some(Fault::ShortWrite) => bytes.len() / 2,
         };
         let file = &mut state.files[self.number];
+        let offset = match fault {
+            Some(Fault::Misdirected(by)) => offset.checked_add_signed(by).unwrap_or(0),
+            None | Some(Fault::Slow(_) | Fault::SyncFails | Fault::ShortWrite | Fault::Full) => offset,
+        };
         let start = usize::try_from(offset).map_err(|_| full())?;
         if file.now.len() < start + length {
             file.now.resize(start + length, 0);
@@ -267,7 +283,7 @@ impl DiskFile for LyingFile {
             *left -= 1;
         }
         match State::strike(&mut state.sync_fault) {
-            None | Some(Fault::ShortWrite | Fault::Full) => {}
+            None | Some(Fault::ShortWrite | Fault::Full | Fault::Misdirected(_)) => {}
             Some(Fault::SyncFails) => {
                 state.files[self.number].dirty.clear();
                 return Err(eio());

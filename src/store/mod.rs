@@ -7,8 +7,11 @@
 //!
 //! What does not live here: rules (`scenes`), who may ask (`gateway`), gRPC.
 
+mod archive;
+mod backup;
 mod balances;
 mod chain;
+mod checkpoint;
 mod committer;
 mod disk;
 mod draft;
@@ -25,17 +28,22 @@ mod lookup;
 mod lying_disk;
 mod merkle;
 mod observer;
+mod offline;
 mod options;
 mod overlay;
+mod packed;
+mod proof_file;
 mod reader;
 mod recent;
 mod recovery;
+mod room;
 mod rows;
 mod segment;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod walk;
+mod witness;
 mod writer;
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
@@ -49,8 +57,14 @@ use crate::model::{
     Stored, Subject, TerminalId, TransactionId, View, record,
 };
 
+pub use archive::{ArchiveReport, archive};
+pub use backup::{
+    BackupError, BackupReport, Manifest, ManifestSegment, RestoreReport, Restored, Until, backup, restore,
+};
 pub use balances::{Balance, LedgerTotals};
-pub use chain::{BATCH_TAG, batch_hash, key_id, leaf_hash, signed_bytes};
+pub use chain::{
+    BATCH_TAG, CHECKPOINT_TAG, batch_hash, checkpoint_digest, is_signed, key_id, leaf_hash, signed_bytes,
+};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use embedded::{EmbeddedStore, OpenError, Parts};
 pub use entries::read_entries;
@@ -58,9 +72,14 @@ pub use index::{Changes, FjallIndex, Index, IndexError, MemIndex};
 pub use lying_disk::{Fault, LyingDisk};
 pub use merkle::{BadReceipt, EntryProof, Proof, Tree, check_receipt};
 pub use observer::{NoObserver, StoreObserver};
+pub use offline::{
+    Between, Follower, OfflineBatch, OfflineEnd, OfflineEntry, OfflineJournal, Proven, Unfinished,
+};
 pub use options::StoreOptions;
+pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
 pub use verify::{VerifyReport, verify_dir, verify_disk};
 pub use walk::Broken;
+pub use witness::Contradicted;
 
 /// Who asks, for what: the part of an entry that is the same for every step.
 #[derive(Debug, Clone)]
@@ -152,7 +171,7 @@ pub enum StoreError {
     /// The request id was used for another payload.
     #[error("the request id was used for another request")]
     RequestIdMisused,
-    /// The queue is full or the index lags; try again.
+    /// The queue is full, the index lags or the disk has no room; try again.
     #[error("the store is busy")]
     Busy,
     /// The disk failed; nothing more is acknowledged until the journal has been

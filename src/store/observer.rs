@@ -27,6 +27,11 @@ pub trait StoreObserver: Send + Sync + 'static {
         let _ = batches;
     }
 
+    /// Whether there is room on the disk for the next segment; told when it changes.
+    fn room(&self, there_is: bool) {
+        let _ = there_is;
+    }
+
     /// The journal has stopped; nothing more is acknowledged.
     fn stopped(&self, reason: &str) {
         let _ = reason;

@@ -31,6 +31,20 @@ pub struct StoreOptions {
     /// Memory for cached blocks of the index, bytes.
     #[serde(default = "default_index_cache_bytes")]
     pub index_cache_bytes: u64,
+    /// Memory for aggregates that were lately used, bytes.
+    #[serde(default = "default_recent_bytes")]
+    pub recent_bytes: u64,
+    /// Entries after which a batch carries a checkpoint: what a start has to read
+    /// at most.
+    #[serde(default = "default_checkpoint_entries")]
+    pub checkpoint_entries: u64,
+    /// Milliseconds after which the next batch carries a checkpoint.
+    #[serde(default = "default_checkpoint_ms")]
+    pub checkpoint_ms: i64,
+    /// A file outside of `dir`, on another disk at best, that remembers how far the
+    /// journal went, so that a start notices when an older state was put back.
+    #[serde(default)]
+    pub head_file: Option<PathBuf>,
     /// Reads the whole journal at start and not only what the index has not seen.
     /// Slow: some seconds a gigabyte.
     #[serde(default)]
@@ -64,6 +78,18 @@ const fn default_index_cache_bytes() -> u64 {
     128 * 1024 * 1024
 }
 
+const fn default_recent_bytes() -> u64 {
+    limits::AGGREGATES_RECENT_BYTES
+}
+
+const fn default_checkpoint_entries() -> u64 {
+    limits::CHECKPOINT_ENTRIES
+}
+
+const fn default_checkpoint_ms() -> i64 {
+    limits::CHECKPOINT_MS
+}
+
 impl StoreOptions {
     /// The defaults, for a store in `dir` of the province `region`.
     pub fn in_dir(dir: impl Into<PathBuf>, region: u32) -> Self {
@@ -76,6 +102,10 @@ impl StoreOptions {
             queue_max: default_queue_max(),
             index_lag_max: default_index_lag_max(),
             index_cache_bytes: default_index_cache_bytes(),
+            recent_bytes: default_recent_bytes(),
+            checkpoint_entries: default_checkpoint_entries(),
+            checkpoint_ms: default_checkpoint_ms(),
+            head_file: None,
             check_whole_journal: false,
         }
     }
@@ -99,6 +129,18 @@ impl StoreOptions {
             "index_lag_max",
             "is not 1 to 262144",
         );
+        demand(
+            (1..=limits::CHECKPOINT_ENTRIES_MAX).contains(&self.checkpoint_entries),
+            "checkpoint_entries",
+            "is not 1 to 1000000",
+        );
+        demand(
+            (1_000..=86_400_000).contains(&self.checkpoint_ms),
+            "checkpoint_ms",
+            "is not 1000 to 86400000",
+        );
+        demand(self.recent_bytes >= 1 << 20, "recent_bytes", "is below 1048576");
+        demand(self.index_cache_bytes >= 1 << 20, "index_cache_bytes", "is below 1048576");
         demand(!self.node.is_empty() && self.node.len() <= 64, "node", "is not 1 to 64 characters long");
         problems
     }

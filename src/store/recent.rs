@@ -8,10 +8,7 @@
 use foldhash::fast::RandomState;
 use quick_cache::{Weighter, unsync::Cache};
 
-use crate::{
-    limits,
-    model::{AggregateKey, Stored},
-};
+use crate::model::{AggregateKey, Stored};
 
 /// Key, body, and what maps and allocator add; a guess that errs high.
 const OVERHEAD_BYTES: u64 = 256;
@@ -32,16 +29,14 @@ pub(super) struct Recent {
     destroyed: u64,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        let most = limits::AGGREGATES_RECENT_BYTES;
+impl Recent {
+    /// Keeps at most about `most` bytes.
+    pub(super) fn holding(most: u64) -> Self {
         let expected = usize::try_from(most / (2 * OVERHEAD_BYTES)).unwrap_or(usize::MAX);
         let kept = Cache::with(expected, most, Bytes, RandomState::default(), Default::default());
         Recent { kept, destroyed: 0 }
     }
-}
 
-impl Recent {
     /// The aggregate when it is known here; `Some(None)` says that there is none.
     pub(super) fn get(&self, key: &AggregateKey) -> Option<Option<Stored>> {
         self.kept.get(key).cloned()
@@ -66,7 +61,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::AggregateKind;
+    use crate::{limits, model::AggregateKind};
 
     fn key(kind: AggregateKind, number: u32) -> AggregateKey {
         AggregateKey { kind, id: number.to_be_bytes().as_slice().into() }
@@ -78,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_last_state_is_kept_and_a_deletion_is_one() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::holding(limits::AGGREGATES_RECENT_BYTES);
         let card = key(AggregateKind::CodeUse, 1);
         assert_eq!(recent.get(&card), None);
         recent.put(card.clone(), stored(1, 9));
@@ -90,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_destroyed_key_takes_what_is_personal_away() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::holding(limits::AGGREGATES_RECENT_BYTES);
         let (card, holder) = (key(AggregateKind::CodeUse, 1), key(AggregateKind::Holder, 1));
         recent.put(card.clone(), stored(1, 9));
         recent.put(holder.clone(), stored(1, 9));
@@ -103,7 +98,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bound_and_never_shows_an_older_state() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::holding(limits::AGGREGATES_RECENT_BYTES);
         let body = limits::ENTRY_BYTES_MAX;
         let twice_the_bound = 2 * limits::AGGREGATES_RECENT_BYTES / body as u64;
         for number in 0..twice_the_bound as u32 {

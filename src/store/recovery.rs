@@ -1,19 +1,22 @@
-//! What happens when a journal is opened: it is read back from the index's
-//! marker on, the index is caught up (or rebuilt), a torn tail is cleared, and
-//! the last frame is made durable anew.
+//! What happens when a journal is opened: it is read back from the last checkpoint
+//! that the index knows, the ledger's sum is checked, the index is caught up (or
+//! rebuilt), a torn tail is cleared, and the last frame is made durable anew.
 
 use std::{io, sync::Arc};
 
+use prost::Message;
+
 use super::{
     Changes, StoreError, StoreObserver,
+    checkpoint::Tally,
     disk::DiskFile,
-    effects::{Effects, EntryEffects},
+    effects::{Effects, EntryEffects, corrupt},
     embedded::OpenError,
     frame,
     indexer::APPLY_ENTRIES,
     rows::{Marker, Rows},
     segment::{self, FIRST_FRAME, SPARE, Segments},
-    walk::{End, Tail, Walked, marker_holds, walk},
+    walk::{Broken, End, Tail, Walked, marker_holds, walk},
     writer::WritePlace,
 };
 use crate::{
@@ -35,6 +38,8 @@ pub(super) struct Last {
 pub(super) struct Recovered {
     pub(super) last: Option<Last>,
     pub(super) place: Option<WritePlace>,
+    /// The ledger's totals, as far as the journal goes.
+    pub(super) tally: Tally,
 }
 
 pub(super) struct Recovery<'a> {
@@ -48,52 +53,51 @@ pub(super) struct Recovery<'a> {
 impl Recovery<'_> {
     pub(super) fn run(self) -> Result<Recovered, OpenError> {
         let marker = self.trusted_marker()?;
-        let from = marker.filter(|_| !self.check_whole_journal);
-        let mut last = None;
-        let mut group = Vec::new();
-        let (mut entries, mut batches) = (0, 0);
-        let mut failed: Option<StoreError> = None;
-        let mut changes = Changes::default();
-        let end = walk(self.segments, from, Tail::MayBeTorn, &mut |walked| {
-            let indexed = marker.is_some_and(|marker| walked.header.sequence <= marker.sequence);
-            let header_bytes = walked.batch.header.clone();
-            last = Some(Last {
-                hash: walked.hash,
-                header: walked.header.clone(),
-                header_bytes,
-                segment: walked.segment,
-                offset: walked.offset,
-                next: walked.next,
-            });
-            if indexed || failed.is_some() {
-                return Ok(());
-            }
-            batches += 1;
-            match self.effects(walked) {
-                Ok(effects) => {
-                    entries += effects.entries.len();
-                    group.push(Arc::new(effects));
-                }
-                Err(error) => failed = Some(error),
-            }
-            if entries >= APPLY_ENTRIES {
-                failed = failed.take().or(self.rows.apply(&group, &mut changes).err());
-                self.observer.index_rebuilding(batches);
-                group.clear();
-                entries = 0;
-            }
-            Ok(())
-        })?;
-        if let Some(error) = failed {
-            return Err(OpenError::Index(error));
+        if let Some(recovered) = self.read_back(marker)? {
+            return Ok(recovered);
         }
-        self.rows.apply(&group, &mut changes).map_err(OpenError::Index)?;
-        if batches > 0 {
-            self.observer.index_rebuilding(batches);
-            tracing::info!(batches, "the index was caught up from the journal");
+        tracing::warn!("the index has other totals than the journal; it is rebuilt");
+        self.rows.index().wipe()?;
+        self.read_back(None)?
+            .ok_or_else(|| OpenError::Index(corrupt("an index that was just built has other totals")))
+    }
+
+    /// Reads the journal from the last checkpoint on and catches the index up.
+    /// `None` when the index has other totals than the journal.
+    fn read_back(&self, marker: Option<Marker>) -> Result<Option<Recovered>, OpenError> {
+        let from = self.begin_at(marker)?;
+        let mut reading = Reading {
+            recovery: self,
+            marker,
+            tally: from.is_none().then(Tally::default),
+            last: None,
+            group: Vec::new(),
+            entries: 0,
+            batches: 0,
+            changes: Changes::default(),
+            failed: None,
+        };
+        let end = walk(self.segments, from, Tail::MayBeTorn, &mut |walked| reading.take(walked))?;
+        let (last, tally) = reading.finish()?;
+        let sum_fen = tally.whole().sum_fen();
+        if sum_fen != 0 {
+            return Err(OpenError::Unbalanced { sum_fen });
+        }
+        if self.rows.ledger_totals()?.0 != *tally.whole() {
+            return Ok(None);
         }
         let place = self.mend(last.as_ref(), end).map_err(OpenError::Disk)?;
-        Ok(Recovered { last, place })
+        Ok(Some(Recovered { last, place, tally }))
+    }
+
+    /// Where to read from: the last checkpoint that the index knows, so that the
+    /// ledger's sum is known without reading everything.
+    fn begin_at(&self, marker: Option<Marker>) -> Result<Option<Marker>, OpenError> {
+        let Some(marker) = marker.filter(|_| !self.check_whole_journal) else { return Ok(None) };
+        let checkpoint = self.rows.checkpoint()?;
+        Ok(checkpoint.filter(|checkpoint| {
+            checkpoint.sequence <= marker.sequence && marker_holds(self.segments, checkpoint)
+        }))
     }
 
     /// The index's marker, when the journal has the batch it names and the rows are
@@ -129,9 +133,9 @@ impl Recovery<'_> {
             sequence: walked.header.sequence,
             hash: walked.hash,
             segment: walked.segment,
-            offset: u32::try_from(walked.offset)
-                .map_err(|_| super::effects::corrupt("a segment of more than 4 GiB"))?,
+            offset: u32::try_from(walked.offset).map_err(|_| corrupt("a segment of more than 4 GiB"))?,
             committed_at: walked.header.committed_at_ms,
+            checkpoint: !walked.batch.checkpoint.is_empty(),
             entries: entries.collect::<Result<_, _>>()?,
         })
     }
@@ -158,7 +162,7 @@ impl Recovery<'_> {
                 disk.sync_dir()?;
                 return Ok(None);
             };
-            end = End { segment: last.segment, offset: last.next, unused: false };
+            end = End { segment: last.segment, offset: last.next, unused: false, unfinished: None };
         }
         let file = self.segments.file(end.segment)?;
         rewrite(&*file, 0, FIRST_FRAME)?;
@@ -169,6 +173,95 @@ impl Recovery<'_> {
         file.sync_data()?;
         disk.sync_dir()?;
         Ok(Some(WritePlace { segment: end.segment, file, offset: end.offset }))
+    }
+}
+
+/// What reading back has found so far.
+struct Reading<'a> {
+    recovery: &'a Recovery<'a>,
+    /// What the index has.
+    marker: Option<Marker>,
+    /// `None` until the checkpoint that reading began at was read.
+    tally: Option<Tally>,
+    last: Option<Last>,
+    /// Read and not yet indexed.
+    group: Vec<Arc<Effects>>,
+    entries: usize,
+    batches: u64,
+    changes: Changes,
+    failed: Option<StoreError>,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, walked: Walked) -> Result<(), Broken> {
+        self.count(&walked)?;
+        self.last = Some(Last {
+            hash: walked.hash,
+            header: walked.header.clone(),
+            header_bytes: walked.batch.header.clone(),
+            segment: walked.segment,
+            offset: walked.offset,
+            next: walked.next,
+        });
+        let indexed = self.marker.is_some_and(|marker| walked.header.sequence <= marker.sequence);
+        if indexed || self.failed.is_some() {
+            return Ok(());
+        }
+        self.batches += 1;
+        match self.recovery.effects(walked) {
+            Ok(effects) => {
+                self.entries += effects.entries.len();
+                self.group.push(Arc::new(effects));
+            }
+            Err(error) => self.failed = Some(error),
+        }
+        if self.entries >= APPLY_ENTRIES {
+            self.apply();
+        }
+        Ok(())
+    }
+
+    /// Adds the batch to the ledger's totals and holds its checkpoint against them.
+    fn count(&mut self, walked: &Walked) -> Result<(), Broken> {
+        let (header, checkpoint) = (&walked.header, &walked.batch.checkpoint);
+        let tally = match &mut self.tally {
+            Some(tally) => tally,
+            unknown => {
+                let told = Tally::of(checkpoint, header.committed_at_ms)
+                    .ok_or_else(|| walked.broken("the checkpoint cannot be decoded".to_owned()))?;
+                unknown.insert(told)
+            }
+        };
+        tally.check(header, checkpoint).map_err(|what| walked.broken(what.to_owned()))?;
+        let mut postings = Vec::new();
+        for (index, stored) in walked.batch.entries.iter().enumerate() {
+            let entry = record::Entry::decode(stored.public_part.as_slice())
+                .map_err(|_| walked.broken(format!("entry {index} cannot be decoded")))?;
+            postings.extend(entry.postings);
+        }
+        let entries = walked.batch.entries.len() as u64;
+        tally.take_up(header.committed_at_ms, !checkpoint.is_empty(), entries, &postings);
+        Ok(())
+    }
+
+    fn apply(&mut self) {
+        if self.failed.is_none() {
+            self.failed = self.recovery.rows.apply(&self.group, &mut self.changes).err();
+        }
+        self.recovery.observer.index_rebuilding(self.batches);
+        self.group.clear();
+        self.entries = 0;
+    }
+
+    fn finish(mut self) -> Result<(Option<Last>, Tally), OpenError> {
+        if self.batches > 0 {
+            self.apply();
+            tracing::info!(batches = self.batches, "the index was caught up from the journal");
+        }
+        match self.failed {
+            Some(error) => Err(OpenError::Index(error)),
+            None => Ok((self.last, self.tally.unwrap_or_default())),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `k` transaction 16 ‖ kind | due 8 of the open task |
 //! | `p` account ‖ 0 ‖ business date 4 (yyyymmdd) | debit 16 ‖ credit 16 ‖ count 8, fen |
 //! | `s` | the same over the whole ledger |
+//! | `h` | marker: the last batch applied that carries a checkpoint |
 //! | `v` | [`LAYOUT`] 1 |
 
 use std::{collections::HashMap, sync::Arc};
@@ -40,6 +41,13 @@ pub(super) struct Marker {
     pub(super) segment: u64,
     pub(super) offset: u32,
     pub(super) hash: Digest32,
+}
+
+impl Marker {
+    pub(super) fn of(batch: &Effects) -> Self {
+        let Effects { sequence, segment, offset, hash, .. } = *batch;
+        Marker { sequence, segment, offset, hash }
+    }
 }
 
 /// One step of a transaction.
@@ -73,6 +81,11 @@ impl Rows {
 
     pub(super) fn marker(&self) -> Result<Option<Marker>, StoreError> {
         self.index.get(b"m")?.map(|value| decode_marker(&value)).transpose()
+    }
+
+    /// The last batch that carries a checkpoint.
+    pub(super) fn checkpoint(&self) -> Result<Option<Marker>, StoreError> {
+        self.index.get(b"h")?.map(|value| decode_marker(&value)).transpose()
     }
 
     /// Whether the rows are laid out as they are written now.
@@ -200,9 +213,11 @@ impl Rows {
             }
         }
         self.booked(&folded, changes)?;
-        let (sequence, segment) = (last.sequence.to_be_bytes(), last.segment.to_be_bytes());
         changes.put(&[b"v"], &[&[LAYOUT]]);
-        changes.put(&[b"m"], &[&sequence, &segment, &last.offset.to_be_bytes(), &last.hash]);
+        put_marker(b"m", last, changes);
+        if let Some(checkpoint) = batches.iter().rev().find(|batch| batch.checkpoint) {
+            put_marker(b"h", checkpoint, changes);
+        }
         changes.settle();
         Ok(self.index.write(changes)?)
     }
@@ -306,6 +321,11 @@ fn about_prefix(subject: Subject, scene: &str) -> Vec<u8> {
 /// Signed numbers in an order in which bytes sort as numbers.
 fn sortable(at: Millis) -> [u8; 8] {
     (at ^ i64::MIN).to_be_bytes()
+}
+
+fn put_marker(key: &[u8], batch: &Effects, changes: &mut Changes) {
+    let (sequence, segment) = (batch.sequence.to_be_bytes(), batch.segment.to_be_bytes());
+    changes.put(&[key], &[&sequence, &segment, &batch.offset.to_be_bytes(), &batch.hash]);
 }
 
 fn decode_marker(value: &[u8]) -> Result<Marker, StoreError> {

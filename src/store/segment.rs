@@ -20,6 +20,22 @@ pub(super) const FIRST_FRAME: u64 = ALIGN;
 /// The segment that is prepared ahead of time.
 pub(super) const SPARE: &str = "spare";
 
+/// Names the epoch from which a journal that was put back to an earlier point goes
+/// on: decimal digits, then zeros.
+pub(super) const EPOCH: &str = "epoch";
+
+/// The epoch that a restore has asked for, where one has.
+pub(super) fn asked_epoch(disk: &dyn Disk) -> io::Result<Option<u64>> {
+    if !disk.list()?.iter().any(|name| name == EPOCH) {
+        return Ok(None);
+    }
+    let file = disk.open(EPOCH)?;
+    let mut digits = vec![0; usize::try_from(file.size()?.min(ALIGN)).unwrap_or(0)];
+    file.read_at(0, &mut digits)?;
+    let text = std::str::from_utf8(&digits).map_err(io::Error::other)?;
+    text.trim_matches(['\0', '\n']).parse().map(Some).map_err(io::Error::other)
+}
+
 const MAGIC: [u8; 8] = *b"OCSEG1\0\0";
 
 /// Open files that are kept for reading; a journal of years has thousands.

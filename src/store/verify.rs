@@ -6,10 +6,12 @@ use std::{path::Path, sync::Arc};
 use prost::Message;
 
 use super::{
-    chain::signed_bytes,
+    LedgerTotals, Unfinished,
+    chain::{is_signed, signed_bytes},
+    checkpoint::Tally,
     disk::{Disk, RealDisk},
     segment::Segments,
-    walk::{Broken, Tail, Walked, walk},
+    walk::{Broken, End, Tail, Walked, walk},
 };
 use crate::{crypto::Digest32, model::record};
 
@@ -19,9 +21,16 @@ pub struct VerifyReport {
     pub segments: usize,
     pub batches: u64,
     pub entries: u64,
+    /// Batches that carry the totals of what is before them.
+    pub checkpoints: u64,
+    /// Sums over all postings; debits and credits are equal.
+    pub ledger: LedgerTotals,
     /// 0 in an empty journal.
     pub first_sequence: u64,
     pub last_sequence: u64,
+    /// Every epoch with its first batch; more than one where the journal was put
+    /// back to an earlier point.
+    pub epochs: Vec<(u64, u64)>,
     /// Hash of the last batch; whoever noted it earlier can tell that nothing was
     /// cut off or replaced.
     pub head_hash: Digest32,
@@ -30,28 +39,55 @@ pub struct VerifyReport {
     /// The last batch has entries and its signature is not on disk yet: the
     /// journal was not closed in order and is signed when it is opened.
     pub last_unsigned: bool,
+    /// A gateway holds the folder: what it was writing is the end.
+    pub running: bool,
+    /// What lies behind the last whole batch, in a journal that is written to.
+    pub unfinished: Option<Unfinished>,
 }
 
 /// Checks an SM2 signature, r ‖ s, over bytes.
 pub type CheckSignature<'a> = &'a dyn Fn(&[u8], &[u8; 64]) -> bool;
 
-/// Checks the journal in a folder that nobody writes to: frames, checksums,
-/// chain, roots, counts, order, times, double entry, and, when `signature` is
-/// given, every signature.
+/// Checks the journal in a folder: frames, checksums, chain, roots, counts, order,
+/// times, double entry, and, when `signature` is given, every signature. When a
+/// gateway writes to it, what is half written is the end; otherwise nothing may
+/// lie behind the last batch.
 ///
 /// # Errors
 /// The first place where it does not hold.
 pub fn verify_dir(dir: &Path, signature: Option<CheckSignature<'_>>) -> Result<VerifyReport, Broken> {
-    verify_disk(Arc::new(RealDisk::look(dir)), signature)
+    let verify = |tail| {
+        let disk = Arc::new(RealDisk::look(dir));
+        let report = verify_tail(disk, signature, tail)?;
+        Ok(VerifyReport { running: tail == Tail::MayBeTorn, ..report })
+    };
+    // A folder whose holder cannot be asked for is looked at strictly.
+    let held = || RealDisk::is_held(dir).unwrap_or(false);
+    if held() {
+        return verify(Tail::MayBeTorn);
+    }
+    match verify(Tail::MustBeZeros) {
+        // A gateway was started meanwhile.
+        Err(_) if held() => verify(Tail::MayBeTorn),
+        verified => verified,
+    }
 }
 
-/// [`verify_dir`] on any disk.
+/// [`verify_dir`] on any disk, to which nobody writes.
 ///
 /// # Errors
 /// The first place where it does not hold.
 pub fn verify_disk(
     disk: Arc<dyn Disk>,
     signature: Option<CheckSignature<'_>>,
+) -> Result<VerifyReport, Broken> {
+    verify_tail(disk, signature, Tail::MustBeZeros)
+}
+
+fn verify_tail(
+    disk: Arc<dyn Disk>,
+    signature: Option<CheckSignature<'_>>,
+    tail: Tail,
 ) -> Result<VerifyReport, Broken> {
     let unreadable = |error: std::io::Error| Broken {
         segment: 0,
@@ -62,26 +98,33 @@ pub fn verify_disk(
     let segments = Segments::list(disk).map_err(unreadable)?;
     let mut report = VerifyReport { segments: segments.firsts().len(), ..VerifyReport::default() };
     let mut before: Option<Vec<u8>> = None;
-    walk(&segments, None, Tail::MustBeZeros, &mut |walked| {
-        let broken = |what: String| Broken {
-            segment: walked.segment,
-            offset: walked.offset,
-            sequence: walked.header.sequence,
-            what,
-        };
+    let mut tally = Tally::default();
+    let end = walk(&segments, None, tail, &mut |walked| {
+        let broken = |what: String| walked.broken(what);
         report.signatures_checked +=
             check_signature(&walked.batch, before.as_deref(), signature).map_err(broken)?;
-        check_entries(&walked).map_err(broken)?;
+        tally.check(&walked.header, &walked.batch.checkpoint).map_err(|what| broken(what.to_owned()))?;
+        let postings = check_entries(&walked).map_err(broken)?;
+        let (count, carries) = (walked.batch.entries.len() as u64, !walked.batch.checkpoint.is_empty());
+        report.checkpoints += u64::from(carries);
+        tally.take_up(walked.header.committed_at_ms, carries, count, &postings);
         report.batches += 1;
         report.entries += walked.batch.entries.len() as u64;
         report.first_sequence =
             if report.batches == 1 { walked.header.sequence } else { report.first_sequence };
+        if report.epochs.last().is_none_or(|(epoch, _)| *epoch != walked.header.epoch) {
+            report.epochs.push((walked.header.epoch, walked.header.sequence));
+        }
         report.last_sequence = walked.header.sequence;
         report.head_hash = walked.hash;
-        before = (walked.header.count > 0).then(|| walked.batch.header.clone());
+        before = is_signed(&walked.header).then(|| walked.batch.header.clone());
         Ok(())
     })?;
+    report.ledger = *tally.whole();
     report.last_unsigned = before.is_some();
+    report.unfinished = end.and_then(|End { segment, offset, unfinished, .. }| {
+        unfinished.map(|what| Unfinished { segment, offset, what })
+    });
     Ok(report)
 }
 
@@ -106,7 +149,9 @@ fn check_signature(
     }
 }
 
-fn check_entries(walked: &Walked) -> Result<(), String> {
+/// Checks the entries of a batch and hands out their postings.
+fn check_entries(walked: &Walked) -> Result<Vec<record::Posting>, String> {
+    let mut postings = Vec::new();
     for (index, stored) in walked.batch.entries.iter().enumerate() {
         let entry = record::Entry::decode(stored.public_part.as_slice())
             .map_err(|_| format!("entry {index} cannot be decoded"))?;
@@ -117,6 +162,7 @@ fn check_entries(walked: &Walked) -> Result<(), String> {
         if sum != 0 {
             return Err(format!("the postings of entry {index} sum to {sum} fen"));
         }
+        postings.extend(entry.postings);
     }
-    Ok(())
+    Ok(postings)
 }

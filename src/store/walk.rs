@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::{
     chain::{batch_hash, leaf_hash},
+    checkpoint,
     disk::DiskFile,
     frame::{self, Found, Frame},
     merkle::Tree,
@@ -44,6 +45,13 @@ pub(super) struct Walked {
     pub(super) batch: record::Batch,
 }
 
+impl Walked {
+    /// A complaint about this batch.
+    pub(super) fn broken(&self, what: String) -> Broken {
+        Broken { segment: self.segment, offset: self.offset, sequence: self.header.sequence, what }
+    }
+}
+
 /// How a walk looks at what lies behind the last frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
@@ -60,22 +68,27 @@ pub(super) struct End {
     pub(super) offset: u64,
     /// The last segment has no header: it was named and never used.
     pub(super) unused: bool,
+    /// What is wrong with the frame that seems to begin there, where one does.
+    pub(super) unfinished: Option<&'static str>,
 }
 
 /// What the next batch must continue.
-struct Expect {
-    sequence: u64,
+#[derive(Debug)]
+pub(super) struct Expect {
+    pub(super) sequence: u64,
     /// Unknown where the walk begins in the middle.
-    previous: Option<Digest32>,
-    committed_at: Millis,
+    pub(super) previous: Option<Digest32>,
+    pub(super) committed_at: Millis,
+    /// It grows where a journal was put back to an earlier point, and never falls.
+    pub(super) epoch: u64,
 }
 
 /// Where a walk is, for its complaints.
-#[derive(Clone, Copy)]
-struct Place {
-    segment: u64,
-    offset: u64,
-    sequence: u64,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) sequence: u64,
 }
 
 impl Place {
@@ -83,7 +96,7 @@ impl Place {
         Broken { segment: self.segment, offset: self.offset, sequence: self.sequence, what: what.into() }
     }
 
-    fn io(self, error: &io::Error) -> Broken {
+    pub(super) fn io(self, error: &io::Error) -> Broken {
         self.broken(format!("cannot be read: {error}"))
     }
 }
@@ -102,6 +115,7 @@ pub(super) fn walk(
         sequence: from.map_or(1, |marker| marker.sequence),
         previous: from.is_none().then_some([0; 32]),
         committed_at: Millis::MIN,
+        epoch: 0,
     };
     let mut end = None;
     for (at, (&first, head)) in firsts.iter().zip(&heads).enumerate() {
@@ -118,8 +132,8 @@ pub(super) fn walk(
         let place = Place { segment: first, offset, sequence: expect.sequence };
         let file = segments.file(first).map_err(|error| place.io(&error))?;
         let is_last = at + 1 == firsts.len();
-        let stop = one_segment(&*file, place, is_last, tail, &mut expect, visit)?;
-        end = Some(End { segment: first, offset: stop, unused: head.is_none() });
+        let (stop, unfinished) = one_segment(&*file, place, is_last, tail, &mut expect, visit)?;
+        end = Some(End { segment: first, offset: stop, unused: head.is_none(), unfinished });
     }
     Ok(end)
 }
@@ -172,7 +186,8 @@ fn segment_continues(head: &SegmentHeader, expect: &Expect) -> Result<(), Broken
     Ok(())
 }
 
-/// Walks one segment; answers with the place behind its last frame.
+/// Walks one segment; answers with the place behind its last frame, and with what
+/// is wrong there.
 fn one_segment(
     file: &dyn DiskFile,
     mut place: Place,
@@ -180,18 +195,35 @@ fn one_segment(
     tail: Tail,
     expect: &mut Expect,
     visit: &mut dyn FnMut(Walked) -> Result<(), Broken>,
-) -> Result<u64, Broken> {
+) -> Result<(u64, Option<&'static str>), Broken> {
     let size = file.size().map_err(|error| place.io(&error))?;
+    let read = |place: Place| frame::read(file, place.offset, size).map_err(|error| place.io(&error));
+    // A whole frame that was seen behind something that was not one.
+    let mut beyond = None;
     let not_a_frame = loop {
-        match frame::read(file, place.offset, size).map_err(|error| place.io(&error))? {
+        match read(place)? {
             Found::Frame(frame) => {
                 let next = frame.next;
                 visit(check_batch(frame, place, expect)?)?;
                 place.offset = next;
                 place.sequence = expect.sequence;
+                beyond = None;
+                continue;
             }
-            Found::Nothing => break None,
-            Found::Bad(what) => break Some(what),
+            Found::Nothing if beyond.is_some() || !is_last => break None,
+            Found::Bad(what) if beyond.is_some() || !is_last => break Some(what),
+            Found::Nothing | Found::Bad(_) => {}
+        }
+        // Frames are written one after another: if one stands behind this place and
+        // somebody is writing, then this place has become whole meanwhile. So it is
+        // read once more before anything is said.
+        beyond = frame::find_after(file, place.offset, size).map_err(|error| place.io(&error))?;
+        if beyond.is_none() {
+            break match read(place)? {
+                Found::Frame(_) => continue,
+                Found::Nothing => None,
+                Found::Bad(what) => Some(what),
+            };
         }
     };
     if let Some(what) = not_a_frame
@@ -199,10 +231,7 @@ fn one_segment(
     {
         return Err(place.broken(what));
     }
-    if is_last
-        && let Some((at, frame)) =
-            frame::find_after(file, place.offset, size).map_err(|error| place.io(&error))?
-    {
+    if let Some((at, frame)) = beyond {
         let what =
             format!("batch {} stands whole at offset {at}, what is before it does not", frame.sequence);
         return Err(place.broken(what));
@@ -212,11 +241,11 @@ fn one_segment(
     {
         return Err(Place { offset: at, ..place }.broken("trailing bytes after the last frame"));
     }
-    Ok(place.offset)
+    Ok((place.offset, not_a_frame))
 }
 
 /// Checks a batch against what it must continue.
-fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Result<Walked, Broken> {
+pub(super) fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Result<Walked, Broken> {
     let batch = record::Batch::decode(frame.body.as_slice())
         .map_err(|_| place.broken("the batch cannot be decoded"))?;
     let header = record::BatchHeader::decode(batch.header.as_slice())
@@ -235,12 +264,22 @@ fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Result<Walked
     if Tree::over(leaves).root().as_slice() != header.root {
         return Err(place.broken("the entries are not those under the header's root"));
     }
+    if !checkpoint::holds(&header, &batch.checkpoint) {
+        return Err(place.broken("the batch's checkpoint is not the one its header names"));
+    }
     if header.committed_at_ms < expect.committed_at {
         return Err(place.broken("the time of commitment goes backwards"));
     }
+    if header.epoch < expect.epoch {
+        return Err(place.broken("the epoch goes backwards"));
+    }
     let hash = batch_hash(&batch.header);
-    *expect =
-        Expect { sequence: expect.sequence + 1, previous: Some(hash), committed_at: header.committed_at_ms };
+    *expect = Expect {
+        sequence: expect.sequence + 1,
+        previous: Some(hash),
+        committed_at: header.committed_at_ms,
+        epoch: header.epoch,
+    };
     Ok(Walked { segment: place.segment, offset: place.offset, next: frame.next, hash, header, batch })
 }
 

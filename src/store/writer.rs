@@ -18,7 +18,8 @@ use prost::Message;
 
 use super::{
     Committed, Disk, StoreError, StoreObserver,
-    chain::{batch_hash, signed_bytes},
+    chain::{batch_hash, checkpoint_digest, is_signed, signed_bytes},
+    checkpoint::{Interval, Tally},
     committer::{OpenBatch, Shared},
     disk::DiskFile,
     effects::{Effects, EntryEffects},
@@ -47,6 +48,8 @@ pub(super) struct ChainName {
 /// The end of the chain: what the next batch continues.
 #[derive(Debug, Clone)]
 pub(super) struct ChainEnd {
+    /// Of the last batch.
+    pub(super) epoch: u64,
     /// 0 before the first batch.
     pub(super) sequence: u64,
     pub(super) hash: Digest32,
@@ -73,6 +76,9 @@ pub(super) struct Writer {
     pub(super) end: ChainEnd,
     /// `None` in a journal without segments.
     pub(super) place: Option<WritePlace>,
+    pub(super) tally: Tally,
+    pub(super) interval: Interval,
+    pub(super) segment_bytes: u64,
     pub(super) notary: Notary,
     pub(super) spares: Spares,
     pub(super) to_indexer: SyncSender<Arc<Effects>>,
@@ -89,14 +95,23 @@ struct Durable {
 
 impl Writer {
     /// Runs until the committer has gone; then ends the journal with a batch that
-    /// carries the last signature.
+    /// carries the last signature. What no checkpoint tells yet is told before.
     pub(super) fn run(mut self, batches: Receiver<OpenBatch>) {
         while let Ok(batch) = batches.recv() {
             self.commit(batch);
             self.shared.inbox.writer_is_free();
         }
-        if self.end.signature.is_some() && self.shared.health.error().is_none() {
-            self.write_or_stop(self.end.committed_at, Vec::new(), Vec::new(), Vec::new());
+        if self.tally.has_news() {
+            self.write_empty(true);
+        }
+        if self.end.signature.is_some() {
+            self.write_empty(false);
+        }
+    }
+
+    fn write_empty(&mut self, checkpoint: bool) {
+        if self.shared.health.error().is_none() {
+            self.write_or_stop(self.end.committed_at, Vec::new(), Vec::new(), Vec::new(), checkpoint);
         }
     }
 
@@ -108,7 +123,7 @@ impl Writer {
             let stored = std::mem::take(&mut batch.stored);
             let leaves = std::mem::take(&mut batch.leaves);
             let effects = std::mem::take(&mut batch.effects);
-            match self.write_or_stop(batch.committed_at, stored, leaves, effects) {
+            match self.write_or_stop(batch.committed_at, stored, leaves, effects, false) {
                 Some(durable) => answer(&mut batch, &durable),
                 None => {
                     let stopped = self.shared.health.error();
@@ -122,16 +137,18 @@ impl Writer {
     }
 
     /// Makes a batch durable and shows it. After any failure the store is
-    /// stopped: what is on disk is not known until it has been read back.
+    /// stopped: what is on disk is not known until it has been read back. With
+    /// `checkpoint` the batch carries one, due or not.
     fn write_or_stop(
         &mut self,
         committed_at: Millis,
         stored: Vec<record::StoredEntry>,
         leaves: Vec<Digest32>,
         effects: Vec<Arc<EntryEffects>>,
+        checkpoint: bool,
     ) -> Option<Durable> {
         let started = Instant::now();
-        match self.write(committed_at, stored, leaves, effects) {
+        match self.write(committed_at, stored, leaves, effects, checkpoint) {
             Ok(durable) => {
                 let entries = durable.effects.entries.len();
                 self.shared.overlay.publish(Arc::clone(&durable.effects));
@@ -155,10 +172,12 @@ impl Writer {
         stored: Vec<record::StoredEntry>,
         leaves: Vec<Digest32>,
         entries: Vec<Arc<EntryEffects>>,
+        checkpoint: bool,
     ) -> io::Result<Durable> {
         let tree = Tree::over(leaves);
         let sequence = self.end.sequence + 1;
         let count = u32::try_from(stored.len()).map_err(io::Error::other)?;
+        let checkpoint = self.checkpoint(checkpoint, committed_at);
         let header = record::BatchHeader {
             schema: HEADER_SCHEMA,
             region: self.name.region,
@@ -170,14 +189,18 @@ impl Writer {
             count,
             committed_at_ms: committed_at,
             key_id: self.name.key_id.clone(),
-        }
-        .encode_to_vec();
-        let needs_signature = !stored.is_empty();
+            checkpoint_digest: match checkpoint.is_empty() {
+                true => Vec::new(),
+                false => checkpoint_digest(&checkpoint).to_vec(),
+            },
+        };
+        let needs_signature = is_signed(&header);
+        let header = header.encode_to_vec();
         if needs_signature {
             self.notary.ask(&header);
         }
         let previous_signature = self.end.signature.map(|signature| signature.to_vec()).unwrap_or_default();
-        let batch = record::Batch { header, entries: stored, previous_signature };
+        let batch = record::Batch { header, entries: stored, previous_signature, checkpoint };
         let frame = frame::encode(sequence, &batch);
         // Before the frame is written: a journal must not hold what nobody can open.
         self.sealer.make_durable().map_err(io::Error::other)?;
@@ -185,11 +208,32 @@ impl Writer {
         let signature = if needs_signature { self.notary.answer()? } else { [0; 64] };
 
         let hash = batch_hash(&batch.header);
-        self.end = ChainEnd { sequence, hash, committed_at, signature: needs_signature.then_some(signature) };
+        let epoch = self.name.epoch;
+        let kept = needs_signature.then_some(signature);
+        self.end = ChainEnd { epoch, sequence, hash, committed_at, signature: kept };
         self.reader.head_is(sequence, signature);
+        let carries = !batch.checkpoint.is_empty();
+        let postings = entries.iter().flat_map(|entry| &entry.postings);
+        self.tally.take_up(committed_at, carries, u64::from(count), postings);
         let offset = u32::try_from(offset).map_err(io::Error::other)?;
-        let effects = Arc::new(Effects { sequence, hash, segment, offset, committed_at, entries });
+        let effects = Effects { sequence, hash, segment, offset, committed_at, checkpoint: carries, entries };
+        let effects = Arc::new(effects);
         Ok(Durable { tree, header: batch.header.into(), signature, effects, bytes: frame.len() })
+    }
+
+    /// The checkpoint that the next batch carries; empty when none is due.
+    fn checkpoint(&self, now: bool, committed_at: Millis) -> Vec<u8> {
+        if !now && !self.tally.is_due(self.interval, committed_at) {
+            return Vec::new();
+        }
+        let head = record::ChainHead {
+            region: self.name.region,
+            node: self.name.node.clone(),
+            epoch: self.end.epoch,
+            sequence: self.end.sequence,
+            hash: self.end.hash.to_vec(),
+        };
+        self.tally.checkpoint(vec![head]).unwrap_or_default()
     }
 
     /// Writes a frame and syncs it; rolls to the next segment when it does not
@@ -208,6 +252,7 @@ impl Writer {
         place.file.sync_data()?;
         let at = (place.segment, place.offset);
         place.offset += frame.len() as u64;
+        self.shared.room.used(place.offset, self.segment_bytes);
         Ok(at)
     }
 
@@ -311,22 +356,56 @@ impl Notary {
 /// wait for 64 MiB of zeros.
 pub(super) struct Spares {
     helper: Helper<(), io::Result<Arc<dyn DiskFile>>>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        // The thread may wait for room, and is waited for.
+        self.shared.room.close();
+    }
 }
 
 impl Spares {
-    /// Starts with the first one.
-    pub(super) fn start(disk: Arc<dyn Disk>, bytes: u64) -> io::Result<Self> {
-        let helper = Helper::start("journal-spare", move |()| disk.create(SPARE, bytes))?;
+    /// Starts with the first one. While the disk is full it is tried again and
+    /// again, until the store is closed.
+    pub(super) fn start(disk: Arc<dyn Disk>, bytes: u64, shared: Arc<Shared>) -> io::Result<Self> {
+        let retries = Arc::clone(&shared);
+        let helper = Helper::start("journal-spare", move |()| {
+            loop {
+                match disk.create(SPARE, bytes) {
+                    Err(error) if is_full(&error) => {
+                        // What was made of it takes the room that others need.
+                        let _ = disk.remove(SPARE);
+                        retries.room.missing(true);
+                        if !retries.room.wait() {
+                            return Err(error);
+                        }
+                    }
+                    made => {
+                        retries.room.missing(false);
+                        return made;
+                    }
+                }
+            }
+        })?;
         helper.ask(());
-        Ok(Spares { helper })
+        Ok(Spares { helper, shared })
     }
 
-    /// The prepared segment; a full disk shows here.
+    /// The prepared segment; waits for room on a full disk.
     fn take(&self) -> io::Result<Arc<dyn DiskFile>> {
-        self.helper.answer()?
+        self.shared.room.waited_for(true);
+        let spare = self.helper.answer()?;
+        self.shared.room.waited_for(false);
+        spare
     }
 
     fn prepare_next(&self) {
         self.helper.ask(());
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -56,6 +56,7 @@ fn receipt(count: u32, index: u32) -> Receipt {
         count,
         committed_at_ms: 1_790_000_000_000,
         key_id: "journal".to_owned(),
+        checkpoint_digest: Vec::new(),
     };
     let batch_header = header.encode_to_vec();
     let tagged = [&b"onecard/journal/batch/v1\0"[..], &batch_header].concat();

@@ -1,7 +1,12 @@
 //! The promises of the embedded store, each with a test that can fail.
 
+mod archive;
+mod backup;
+mod checkpoints;
 mod durable;
 mod entries;
+mod faults;
+mod offline;
 mod once;
 mod reads;
 pub(super) mod support;

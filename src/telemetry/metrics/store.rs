@@ -12,6 +12,7 @@ struct Store {
     index_lag: Gauge,
     pending: Gauge,
     pending_oldest: Gauge,
+    ledger_sum: Gauge,
     sign_queue: Gauge,
 }
 
@@ -21,6 +22,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| Store {
     index_lag: gauge!(name::INDEX_LAG_ENTRIES),
     pending: gauge!(name::PENDING_TRANSACTIONS),
     pending_oldest: gauge!(name::PENDING_OLDEST_SECONDS),
+    ledger_sum: gauge!(name::LEDGER_SUM_FEN),
     sign_queue: gauge!(name::SIGN_QUEUE),
 });
 
@@ -39,6 +41,11 @@ pub fn index_lag(entries: usize) {
 pub fn pending_transactions(count: usize, oldest: Duration) {
     STORE.pending.set(count as f64);
     STORE.pending_oldest.set(oldest.as_secs_f64());
+}
+
+/// Sum of all postings of the ledger, fen. Anything but zero is an alarm.
+pub fn ledger_sum(sum_fen: i128) {
+    STORE.ledger_sum.set(sum_fen as f64);
 }
 
 /// Batches that wait for a signature.

@@ -1,0 +1,106 @@
+//! Checkpoints tell the truth, and a start reads no further back than the last.
+
+use std::sync::Arc;
+
+use super::support::*;
+use crate::store::{segment, *};
+
+/// A journal of some segments with a checkpoint every ten entries, crashed with its
+/// index as it was.
+fn crashed() -> (World, LyingDisk) {
+    let disk = LyingDisk::new();
+    let mut world = World::on(disk.clone());
+    world.options.checkpoint_entries = 10;
+    let store = world.open();
+    for number in 0..400 {
+        commit(&store, bulky(number)).expect("committed");
+        commit(&store, tap(1_000 + number, 1_000 + number, 1)).expect("committed");
+    }
+    settle(&store);
+    let found = disk.lose_power(3);
+    drop(store);
+    (World { disk: Arc::new(found.clone()), ..world }, found)
+}
+
+#[test]
+fn a_start_reads_from_the_last_checkpoint_on_and_no_further() {
+    let (world, disk) = crashed();
+    // What lies before is damaged: who reads it would refuse.
+    let name = segment::name(1);
+    disk.tamper(&name, |bytes| bytes[700] ^= 4);
+    let store = world.open();
+    commit(&store, tap(2_000, 2_000, 1)).expect("committed");
+    assert_eq!(store.lookup.ledger_totals().expect("readable").debit_fen, 401 * 300);
+    store.close();
+    assert!(world.verify().is_err(), "the damage is there");
+    let whole = World {
+        options: StoreOptions { check_whole_journal: true, ..world.options.clone() },
+        ..world.clone()
+    };
+    assert!(matches!(whole.try_open(), Err(OpenError::Broken(_))), "and is found by who reads everything");
+    disk.tamper(&name, |bytes| bytes[700] ^= 4);
+    let report = world.verify().expect("it holds");
+    assert!(report.checkpoints >= 80, "{report:?}");
+    assert_eq!((report.ledger.debit_fen, report.ledger.sum_fen()), (401 * 300, 0));
+    whole.open().close();
+}
+
+#[test]
+fn a_journal_that_is_closed_tells_all_its_totals() {
+    let disk = LyingDisk::new();
+    let world = World::on(disk.clone());
+    let store = world.open();
+    for number in 0..7 {
+        commit(&store, tap(number, number, 1)).expect("committed");
+    }
+    store.close();
+    let report = world.verify().expect("it holds");
+    assert_eq!((report.checkpoints, report.batches, report.last_unsigned), (1, 9, false));
+    assert_eq!(report.signatures_checked, 8, "the checkpoint's batch is signed too");
+    // Nothing is written where nothing happened.
+    world.open().close();
+    assert_eq!(world.verify().expect("it holds").batches, 9);
+}
+
+#[test]
+fn an_index_with_other_totals_than_the_journal_is_rebuilt() {
+    let (world, _) = crashed();
+    let before = world.open();
+    before.close();
+    let truth = world.index.dump();
+    let mut changes = Changes::default();
+    let mut wrong = LedgerTotals::default();
+    wrong.post(5);
+    changes.put(&[b"s"], &[&wrong.encode()]);
+    changes.settle();
+    world.index.write(&changes).expect("written");
+    world.open().close();
+    let rebuilt: Vec<_> = world.index.dump();
+    let differs: Vec<_> = rebuilt.iter().zip(&truth).filter(|(now, then)| now != then).collect();
+    assert_eq!((differs, rebuilt.len()), (Vec::new(), truth.len()));
+}
+
+#[test]
+fn a_quiet_journal_gets_a_checkpoint_by_time() {
+    let disk = LyingDisk::new();
+    let world = World::on(disk.clone());
+    let store = world.open();
+    let checkpoints = || {
+        // Without closing, which would add one.
+        let mut count = 0;
+        let segments = segment::Segments::list(Arc::new(disk.clone())).expect("listed");
+        super::super::walk::walk(&segments, None, super::super::walk::Tail::MayBeTorn, &mut |walked| {
+            count += usize::from(!walked.batch.checkpoint.is_empty());
+            Ok(())
+        })
+        .expect("it holds");
+        count
+    };
+    commit(&store, tap(1, 1, 1)).expect("committed");
+    world.clock.advance_ms(world.options.checkpoint_ms - 1);
+    commit(&store, tap(2, 2, 1)).expect("committed");
+    assert_eq!(checkpoints(), 0);
+    world.clock.advance_ms(1);
+    commit(&store, tap(3, 3, 1)).expect("committed");
+    assert_eq!(checkpoints(), 1);
+}
