@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::load;
+use super::{load, options::GatewayFile};
 
 /// Reads a configuration whole and says everything that is wrong.
 #[derive(Debug, Args)]
@@ -26,6 +26,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         println!("注意 / note: {notice}");
     }
     let registry = &loaded.live.registry;
+    print!("{}", store_told(&loaded.file));
     println!(
         "配置正确 / the configuration is right: {} ({}), {} participants, {} terminals, {} members",
         loaded.file.region.name_zh,
@@ -35,4 +36,24 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         loaded.live.trust.members().count(),
     );
     Ok(())
+}
+
+/// What the store's keys come to.
+fn store_told(file: &GatewayFile) -> String {
+    let store = &file.store;
+    let witness = store.head_file.as_ref().map_or_else(
+        || "无见证文件 / no head_file: an older state put back whole is not noticed".to_owned(),
+        |path| format!("见证文件 / witness: {}", path.display()),
+    );
+    format!(
+        "账本 / journal: {}, segments of {} MiB, a checkpoint every {} entries or {} minutes\n\
+         内存 / memory: index {} MiB, recent aggregates {} MiB, at most {} entries not yet indexed\n{witness}\n",
+        store.dir.display(),
+        store.segment_mib,
+        store.checkpoint_entries,
+        store.checkpoint_minutes,
+        store.index_cache_mib,
+        store.recent_mib,
+        store.index_lag_max,
+    )
 }

@@ -18,6 +18,7 @@ use crate::{
     config::{self, Overlay},
     gateway::{Live, PolicyFile, Registry, RegistryFile},
     identity::{CodeTables, Province},
+    limits,
     net::TlsOptions,
     scenes::{library::LibraryPolicy, transit::FareBook},
     trust::TrustList,
@@ -215,6 +216,23 @@ fn check_gateway(problems: &mut Vec<String>, file: &GatewayFile) {
     }
     if !(1..=4_095).contains(&file.store.segment_mib) {
         problems.push("store.segment_mib: give 1 to 4095 / 应为 1 至 4095".into());
+    }
+    let store = &file.store;
+    for (holds, field, range) in [
+        ((1..=1 << 20).contains(&store.index_cache_mib), "index_cache_mib", "1 to 1048576"),
+        ((1..=1 << 20).contains(&store.recent_mib), "recent_mib", "1 to 1048576"),
+        ((1..=limits::INDEX_LAG_ENTRIES_MAX).contains(&store.index_lag_max), "index_lag_max", "1 to 262144"),
+        (
+            (1..=limits::CHECKPOINT_ENTRIES_MAX).contains(&store.checkpoint_entries),
+            "checkpoint_entries",
+            "1 to 1000000",
+        ),
+        ((2..=10_000).contains(&store.archive_keep_segments), "archive_keep_segments", "2 to 10000"),
+        ((1..=1_440).contains(&store.checkpoint_minutes), "checkpoint_minutes", "1 to 1440"),
+    ] {
+        if !holds {
+            problems.push(format!("store.{field}: give {range} / 应为 {}", range.replace("to", "至")));
+        }
     }
     if !(1..=64).contains(&file.region.node.len()) {
         problems.push("region.node: give 1 to 64 characters / 应为 1 至 64 个字符".into());

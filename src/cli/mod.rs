@@ -12,6 +12,7 @@ pub mod options;
 pub mod reconcile;
 mod sandbox;
 mod serve;
+mod store;
 mod terminal;
 mod tour;
 mod watch;
@@ -40,10 +41,12 @@ enum Command {
     Check(check::CheckArgs),
     /// Care for the register of cards while its gateway is stopped. 维护卡片登记
     Cards(cards::CardsArgs),
-    /// Look at a journal without its gateway. 离线核对账本
+    /// Verify, prove, export, follow a journal. 核对、举证、导出账本
     Journal(journal::JournalArgs),
     /// Compare the journal with a participant's and a bank's file. 三方对账
     Reconcile(reconcile::ReconcileArgs),
+    /// Copy a store while its gateway runs, and put copies back. 备份与恢复
+    Store(store::StoreArgs),
     /// Run three federated gateways with sample people here. 在本机运行三地沙箱
     Sandbox(sandbox::SandboxArgs),
     /// Play a day in such a town and check what is told. 演一天并核对
@@ -74,6 +77,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cards(args) => told(cards::run(&args)),
         Command::Journal(args) => journal::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
+        Command::Store(args) => told(store::run(&args)),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Tour(args) => tour::run(&args),
         Command::Terminal(args) => terminal::run(&args),

@@ -15,7 +15,7 @@ use crate::{
     gateway::{Gateway, Libraries, Parts},
     model::{Clock, SystemRng},
     scenes::library::{LibraryPolicy, LibraryPort},
-    store::{EmbeddedStore, Store, StoreObserver, StoreOptions},
+    store::{EmbeddedStore, Store, StoreObserver},
     telemetry::metrics::{self, Breaker, CallOutcome},
 };
 
@@ -67,7 +67,7 @@ fn open_store(
         HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
             .context("the holder keys cannot be opened")?;
     let store = EmbeddedStore::open_watched(
-        store_options(file),
+        file.store_options(),
         Arc::clone(&vault),
         Arc::new(sealer),
         clock,
@@ -81,13 +81,6 @@ fn open_store(
 pub fn libraries_over(policy: &LibraryPolicy, adapter: &Arc<Sip2Adapter>) -> Libraries {
     let line = || Arc::clone(adapter) as Arc<dyn LibraryPort>;
     policy.libraries.iter().map(|library| (library.code.clone(), line())).collect()
-}
-
-fn store_options(file: &GatewayFile) -> StoreOptions {
-    let mut options = StoreOptions::in_dir(&file.store.dir, file.region.province);
-    options.node.clone_from(&file.region.node);
-    options.segment_bytes = file.store.segment_mib * 1024 * 1024;
-    options
 }
 
 fn open_vault(options: &VaultOptions) -> anyhow::Result<SoftVault> {

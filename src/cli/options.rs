@@ -10,7 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::sip2::Sip2Options, gateway::OperatorLine, scenes::library, telemetry::logs::LogOptions,
+    adapters::sip2::Sip2Options, gateway::OperatorLine, limits, scenes::library, store::StoreOptions,
+    telemetry::logs::LogOptions,
 };
 
 /// The whole file.
@@ -90,6 +91,55 @@ pub struct StoreSection {
     pub dir: PathBuf,
     #[serde(default = "default_segment_mib")]
     pub segment_mib: u64,
+    /// Memory for cached blocks of the index.
+    #[serde(default = "default_index_cache_mib")]
+    pub index_cache_mib: u64,
+    /// Memory for aggregates that were lately used.
+    #[serde(default = "default_recent_mib")]
+    pub recent_mib: u64,
+    /// Entries that may be journalled and not yet indexed; they are in memory.
+    #[serde(default = "default_index_lag_max")]
+    pub index_lag_max: usize,
+    /// Where closed segments are moved, packed; on a larger disk at best. Relative to
+    /// `data_root`. Once it is named it stays.
+    #[serde(default)]
+    pub archive_dir: Option<PathBuf>,
+    /// Segments that stay in the journal's folder.
+    #[serde(default = "default_archive_keep_segments")]
+    pub archive_keep_segments: usize,
+    /// A file outside of the store's folder, on another disk at best, that remembers
+    /// how far the journal went. Relative to `data_root`.
+    #[serde(default)]
+    pub head_file: Option<PathBuf>,
+    /// Entries, and minutes, after which a batch carries a checkpoint.
+    #[serde(default = "default_checkpoint_entries")]
+    pub checkpoint_entries: u64,
+    #[serde(default = "default_checkpoint_minutes")]
+    pub checkpoint_minutes: u32,
+}
+
+const fn default_index_cache_mib() -> u64 {
+    128
+}
+
+const fn default_archive_keep_segments() -> usize {
+    16
+}
+
+const fn default_recent_mib() -> u64 {
+    limits::AGGREGATES_RECENT_BYTES >> 20
+}
+
+const fn default_index_lag_max() -> usize {
+    limits::INDEX_LAG_ENTRIES_MAX
+}
+
+const fn default_checkpoint_entries() -> u64 {
+    limits::CHECKPOINT_ENTRIES
+}
+
+const fn default_checkpoint_minutes() -> u32 {
+    (limits::CHECKPOINT_MS / 60_000) as u32
 }
 
 const fn default_segment_mib() -> u64 {
@@ -124,6 +174,20 @@ pub struct LibrariesFile {
 }
 
 impl GatewayFile {
+    /// What the embedded store is opened with.
+    pub fn store_options(&self) -> StoreOptions {
+        let mut options = StoreOptions::in_dir(&self.store.dir, self.region.province);
+        options.node.clone_from(&self.region.node);
+        options.segment_bytes = self.store.segment_mib.saturating_mul(1 << 20);
+        options.index_cache_bytes = self.store.index_cache_mib.saturating_mul(1 << 20);
+        options.recent_bytes = self.store.recent_mib.saturating_mul(1 << 20);
+        options.index_lag_max = self.store.index_lag_max;
+        options.head_file.clone_from(&self.store.head_file);
+        options.checkpoint_entries = self.store.checkpoint_entries;
+        options.checkpoint_ms = i64::from(self.store.checkpoint_minutes) * 60_000;
+        options
+    }
+
     /// Makes every path absolute: `folder` is where the file lies.
     pub fn resolve(mut self, folder: &Path) -> Self {
         let root = folder.join(&self.data_root);
@@ -138,6 +202,9 @@ impl GatewayFile {
             &mut self.store.dir,
             &mut self.files.trust,
         ] {
+            *path = root.join(&*path);
+        }
+        for path in [&mut self.store.head_file, &mut self.store.archive_dir].into_iter().flatten() {
             *path = root.join(&*path);
         }
         for lists in [&mut self.tls.terminals.revocation_lists, &mut self.tls.peers.revocation_lists] {

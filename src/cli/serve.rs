@@ -106,6 +106,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
     background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
     background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
+    background.spawn(watch::archive(file.store.clone(), stop.clone()));
 
     let drain = CancellationToken::new();
     let terminals_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.terminals), Arc::clone(&clock))?);

@@ -11,11 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     lines::Lines,
     load::{self, Fixed},
+    options::StoreSection,
 };
-use crate::{gateway::Gateway, net::TlsState, telemetry::metrics};
+use crate::{gateway::Gateway, net::TlsState, store, telemetry::metrics};
 
 /// How often the gauges of slow things are set.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often closed segments are looked for.
+const ARCHIVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Pending transactions that are looked at for their age.
 const PENDING_LOOKED_AT: usize = 10_000;
@@ -32,6 +36,34 @@ pub async fn gauges(gateway: Arc<Gateway>, stop: CancellationToken) {
     }
 }
 
+/// Moves closed segments to the archive until told to stop. What cannot be moved is
+/// tried again.
+pub async fn archive(section: StoreSection, stop: CancellationToken) {
+    let Some(to) = section.archive_dir else { return };
+    let mut ticks = tokio::time::interval(ARCHIVE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let (journal, to) = (section.dir.join("journal"), to.clone());
+        let moving = move || store::archive(&journal, &to, section.archive_keep_segments);
+        match tokio::task::spawn_blocking(moving).await {
+            Ok(Ok(report)) if report.segments > 0 => {
+                tracing::info!(
+                    segments = report.segments,
+                    bytes = report.packed_bytes,
+                    "segments were archived"
+                );
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "segments cannot be archived"),
+            Err(_) => return,
+        }
+    }
+}
+
 async fn set_gauges(gateway: &Gateway) {
     let now = gateway.now_ms();
     let age = |since: i64| Duration::from_millis(u64::try_from(now - since).unwrap_or(0));
@@ -43,6 +75,16 @@ async fn set_gauges(gateway: &Gateway) {
             metrics::pending_transactions(tasks.len(), oldest);
         }
         Err(error) => tracing::warn!(%error, "pending transactions cannot be counted"),
+    }
+    match gateway.store().ledger_totals().await {
+        Ok(totals) => {
+            let sum_fen = totals.sum_fen();
+            if sum_fen != 0 {
+                tracing::error!(%sum_fen, "the ledger does not sum to zero");
+            }
+            metrics::ledger_sum(sum_fen);
+        }
+        Err(error) => tracing::warn!(%error, "the ledger's sum cannot be read"),
     }
     if let Err(refusal) = gateway.refresh_deny_list().await {
         tracing::warn!(reason = refusal.reason.code(), "the deny list cannot be read back");

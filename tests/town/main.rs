@@ -19,6 +19,7 @@ mod measured;
 mod nobody_let_in;
 mod once;
 mod peers;
+mod proven;
 mod python;
 mod reconcile;
 mod support;

@@ -84,6 +84,7 @@ fn every_problem_of_every_file_is_told_at_once() {
     alter(&folder, "participants.toml", "library = \"bj-capital\"", "library = \"bj-nowhere\"");
     alter(&folder, "libraries.toml", "[sip2.bj-capital]", "[sip2.other]");
     alter(&folder, "gateway.toml", "segment_mib = 64", "segment_mib = 0");
+    alter(&folder, "gateway.toml", "checkpoint_entries = 65536", "checkpoint_entries = 0");
     alter(&folder, "gateway.toml", "passphrase_env = \"ONECARD_VAULT_PASSPHRASE\"", "");
     fs::write(folder.path().join(".onecard/trust.toml"), "version = 1").expect("written");
     fs::remove_file(folder.path().join("config/codes/sex.toml")).expect("was there");
@@ -94,6 +95,7 @@ fn every_problem_of_every_file_is_told_at_once() {
         "bj-nowhere",
         "[sip2.bj-capital]",
         "segment_mib",
+        "checkpoint_entries",
         "passphrase_env",
         "trust.toml",
         "codes: ",
@@ -101,7 +103,7 @@ fn every_problem_of_every_file_is_told_at_once() {
         let named = problems.iter().filter(|problem| problem.contains(part)).count();
         assert_eq!(named, 1, "{part}: {problems:#?}");
     }
-    assert_eq!(problems.len(), 8, "{problems:#?}");
+    assert_eq!(problems.len(), 9, "{problems:#?}");
 }
 
 #[test]
