@@ -69,7 +69,7 @@ fn suite_vector(seed: u8) -> Value {
         tapped_at_ms: 1_790_000_000_000 - i64::from(seed),
         counter: u32::from(seed) << 20,
         card,
-        valid_until: if seed % 3 == 0 { 0 } else { 20_300_101 + u32::from(seed) % 28 },
+        valid_until: if seed.is_multiple_of(3) { 0 } else { 20_300_101 + u32::from(seed) % 28 },
     };
     json!({
         "card_root": hex::encode(key(seed)), "transit_root": hex::encode(key(seed.wrapping_add(1))),

@@ -81,6 +81,9 @@ impl LedgerTotals {
     }
 }
 
+/// An account, a business date, and what was booked on it then.
+pub(super) type DayTotals = (String, Date, LedgerTotals);
+
 /// Postings of some batches, folded.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
@@ -120,7 +123,7 @@ impl Folded {
 
 /// Brings together what the index has and what is not indexed yet.
 pub(super) fn joined(
-    indexed: Vec<(String, Date, LedgerTotals)>,
+    indexed: Vec<DayTotals>,
     newer: &Folded,
     accounts: &str,
     dates: &RangeInclusive<Date>,

@@ -77,7 +77,7 @@ pub use offline::{
 };
 pub use options::StoreOptions;
 pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
-pub use verify::{VerifyReport, verify_dir, verify_disk};
+pub use verify::{VerifyReport, verify_dir, verify_disk, verify_killed};
 pub use walk::Broken;
 pub use witness::Contradicted;
 

@@ -21,7 +21,7 @@ use jiff::civil::Date;
 
 use super::{
     DueTask, LedgerTotals, StoreError,
-    balances::{Folded, date_bytes, date_of},
+    balances::{DayTotals, Folded, date_bytes, date_of},
     effects::{Claim, ClaimKey, Effects, Location, Row, SealedRow, corrupt},
     index::{Changes, Index, IndexError},
 };
@@ -29,6 +29,9 @@ use crate::{
     crypto::Digest32,
     model::{AggregateKey, AggregateKind, Millis, Scene, Status, Stored, Subject, TransactionId},
 };
+
+/// The marker's key.
+const MARKER: &[u8] = b"m";
 
 /// Grows when rows are added or mean something else: an index of another layout is
 /// built anew from the journal.
@@ -80,7 +83,7 @@ impl Rows {
     }
 
     pub(super) fn marker(&self) -> Result<Option<Marker>, StoreError> {
-        self.index.get(b"m")?.map(|value| decode_marker(&value)).transpose()
+        self.index.get(MARKER)?.map(|value| decode_marker(&value)).transpose()
     }
 
     /// The last batch that carries a checkpoint.
@@ -95,11 +98,8 @@ impl Rows {
 
     /// What was booked on accounts whose path begins with `accounts`, and the
     /// batch up to which that is so; 0 when nothing is indexed.
-    pub(super) fn balances(
-        &self,
-        accounts: &str,
-    ) -> Result<(Vec<(String, Date, LedgerTotals)>, u64), StoreError> {
-        let (pairs, marker) = self.index.together(&joined(b'p', &[accounts.as_bytes()]), b"m")?;
+    pub(super) fn balances(&self, accounts: &str) -> Result<(Vec<DayTotals>, u64), StoreError> {
+        let (pairs, marker) = self.index.together(&joined(b'p', &[accounts.as_bytes()]), MARKER)?;
         let read = pairs.into_iter().map(|(key, value)| {
             let row = || -> Option<(String, Date)> {
                 let (path, date) = key.get(1..)?.split_last_chunk::<4>()?;
@@ -114,7 +114,7 @@ impl Rows {
 
     /// Sums over the ledger, and the batch up to which they are.
     pub(super) fn ledger_totals(&self) -> Result<(LedgerTotals, u64), StoreError> {
-        let (pairs, marker) = self.index.together(b"s", b"m")?;
+        let (pairs, marker) = self.index.together(b"s", MARKER)?;
         let totals = pairs.first().map(|(_, value)| LedgerTotals::decode(value)).transpose()?;
         Ok((totals.unwrap_or_default(), indexed_until(marker)?))
     }
@@ -214,7 +214,7 @@ impl Rows {
         }
         self.booked(&folded, changes)?;
         changes.put(&[b"v"], &[&[LAYOUT]]);
-        put_marker(b"m", last, changes);
+        put_marker(MARKER, last, changes);
         if let Some(checkpoint) = batches.iter().rev().find(|batch| batch.checkpoint) {
             put_marker(b"h", checkpoint, changes);
         }

@@ -73,6 +73,16 @@ pub fn verify_dir(dir: &Path, signature: Option<CheckSignature<'_>>) -> Result<V
     }
 }
 
+/// [`verify_dir`] of a journal whose gateway was killed: an unfinished last frame,
+/// which was never acknowledged, is the end. Damage to the very last frame cannot be
+/// told from that.
+///
+/// # Errors
+/// The first place where it does not hold.
+pub fn verify_killed(dir: &Path, signature: Option<CheckSignature<'_>>) -> Result<VerifyReport, Broken> {
+    verify_tail(Arc::new(RealDisk::look(dir)), signature, Tail::MayBeTorn)
+}
+
 /// [`verify_dir`] on any disk, to which nobody writes.
 ///
 /// # Errors

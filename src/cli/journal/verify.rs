@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Ended, KeyFrom, damage};
-use crate::store::{Unfinished, VerifyReport, verify_dir};
+use crate::store::{Unfinished, VerifyReport, verify_dir, verify_killed};
 
 /// Exit status 0 when the chain is intact, 1 when it is not, 2 when it could not
 /// be looked at. While the gateway runs, what it is writing is the end.
@@ -13,6 +13,10 @@ use crate::store::{Unfinished, VerifyReport, verify_dir};
 pub(super) struct Verify {
     /// The journal's folder, for example .onecard/beijing/journal
     dir: PathBuf,
+    /// The gateway was killed and not started since: an unfinished last frame is the
+    /// end
+    #[arg(long)]
+    killed: bool,
     /// With a key, every signature is checked too
     #[command(flatten)]
     key: KeyFrom,
@@ -21,11 +25,12 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(&self) -> anyhow::Result<Ended> {
         anyhow::ensure!(self.dir.is_dir(), "`{}` is not a folder", self.dir.display());
+        let verify = if self.killed { verify_killed } else { verify_dir };
         let verified = match self.key.key()? {
-            None => verify_dir(&self.dir, None),
+            None => verify(&self.dir, None),
             Some(key) => {
                 let check = |message: &[u8], signature: &[u8; 64]| key.verify(message, signature).is_ok();
-                verify_dir(&self.dir, Some(&check))
+                verify(&self.dir, Some(&check))
             }
         };
         match verified {

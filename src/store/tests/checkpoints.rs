@@ -1,6 +1,12 @@
 //! Checkpoints tell the truth, and a start reads no further back than the last.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::support::*;
 use crate::store::{segment, *};
@@ -103,4 +109,83 @@ fn a_quiet_journal_gets_a_checkpoint_by_time() {
     world.clock.advance_ms(1);
     commit(&store, tap(3, 3, 1)).expect("committed");
     assert_eq!(checkpoints(), 1);
+}
+
+/// Counts what is read of a disk.
+#[derive(Debug)]
+struct CountingDisk(LyingDisk, Arc<AtomicU64>);
+
+#[derive(Debug)]
+struct CountingFile(Arc<dyn DiskFile>, Arc<AtomicU64>);
+
+impl Disk for CountingDisk {
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(CountingFile(self.0.create(name, bytes)?, Arc::clone(&self.1))))
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(CountingFile(self.0.open(name)?, Arc::clone(&self.1))))
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.0.sync_dir()
+    }
+}
+
+impl DiskFile for CountingFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.1.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.0.read_at(offset, bytes)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+}
+
+/// Bytes that a start after a crash reads of a journal of so many entries, beside
+/// the heads of its segments.
+fn read_at_start(entries: u32) -> u64 {
+    let disk = LyingDisk::new();
+    let mut world = World::on(disk.clone());
+    world.options.checkpoint_entries = 100;
+    let store = world.open();
+    for from in (0..entries).step_by(20) {
+        let together = (from..from + 20).map(|number| store.commit(bulky(number)));
+        for answer in wait(futures_util::future::join_all(together)) {
+            answer.expect("committed");
+        }
+    }
+    settle(&store);
+    let found = disk.lose_power(1);
+    drop(store);
+    let segments = segment::Segments::list(Arc::new(found.clone())).expect("listed").firsts().len() as u64;
+    let read = Arc::new(AtomicU64::new(0));
+    let disk = Arc::new(CountingDisk(found, Arc::clone(&read)));
+    World { disk, ..world.clone() }.open();
+    read.load(Ordering::Relaxed) - segments * 512
+}
+
+#[test]
+fn what_a_start_reads_does_not_grow_with_the_journal() {
+    // The end of the last segment is looked through; 120 entries since the last
+    // checkpoint at most, of some 2,000 bytes, each frame's first sector twice.
+    let most = 3 * 256 * 1024 + 120 * 2 * 2_048;
+    for entries in [400, 1_600, 6_400] {
+        let read = read_at_start(entries);
+        assert!(read < most, "{read} bytes of {entries} entries");
+    }
+    assert!(6_400 * 1_500 > 7 * most, "the longest journal is far longer than that");
 }

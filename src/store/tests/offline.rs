@@ -171,6 +171,9 @@ fn a_half_written_frame_is_the_end_and_is_told() {
     let (newest, mut follower) = journal.tail(2).expect("read");
     assert_eq!(newest.len(), 2);
     assert!(follower.more().expect("nothing yet").is_empty());
+    // The strict check of a journal that nobody writes to takes it for damage.
+    let broken = verify_disk(std::sync::Arc::new(disk), None).expect_err("not whole");
+    assert_eq!((broken.segment, broken.offset), (1, at));
 }
 
 #[test]
