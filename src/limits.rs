@@ -242,6 +242,10 @@ pub const CHECKPOINT_ENTRIES: u64 = 65_536;
 /// The most that may be configured: some seconds of reading at a start.
 pub const CHECKPOINT_ENTRIES_MAX: u64 = 1_000_000;
 
+/// A checkpoint, encoded: some 55 bytes an account, so about 19,000 accounts. In
+/// small segments it is an eighth of the segment, so that it fits beside a batch.
+pub const CHECKPOINT_BYTES_MAX: usize = 1024 * 1024;
+
 /// Milliseconds after which the next batch carries a checkpoint, so that a quiet
 /// region's heads are signed with its totals every few minutes too.
 pub const CHECKPOINT_MS: i64 = 5 * 60 * 1_000;

@@ -20,6 +20,8 @@ pub(super) struct Interval {
     pub(super) entries: u64,
     /// Time of commitment since the last one.
     pub(super) ms: Millis,
+    /// The most that a checkpoint may take, encoded.
+    pub(super) bytes: usize,
 }
 
 /// What a checkpoint says, kept as entries come.
@@ -87,13 +89,20 @@ impl Tally {
         self.since > 0 && (self.since >= interval.entries || waited)
     }
 
+    /// None could be made: it is due again after another interval.
+    pub(super) fn put_off(&mut self, at: Millis) {
+        self.at = Some(at);
+        self.since = 0;
+    }
+
     /// Whether there is anything that no checkpoint tells yet.
     pub(super) fn has_news(&self) -> bool {
         self.since > 0
     }
 
-    /// The checkpoint, encoded; `None` when a total leaves 64 bits.
-    pub(super) fn checkpoint(&self, heads: Vec<record::ChainHead>) -> Option<Vec<u8>> {
+    /// The checkpoint, encoded; `None` when a total leaves 64 bits or when there are
+    /// too many accounts for `most` bytes.
+    pub(super) fn checkpoint(&self, heads: Vec<record::ChainHead>, most: usize) -> Option<Vec<u8>> {
         let total = |(account, totals): (&String, &LedgerTotals)| {
             Some(record::AccountTotal {
                 account: account.clone(),
@@ -103,7 +112,8 @@ impl Tally {
             })
         };
         let accounts = self.accounts.iter().map(total).collect::<Option<_>>()?;
-        Some(record::Checkpoint { schema: SCHEMA, heads, accounts, entries: self.entries }.encode_to_vec())
+        let checkpoint = record::Checkpoint { schema: SCHEMA, heads, accounts, entries: self.entries };
+        (checkpoint.encoded_len() <= most).then(|| checkpoint.encode_to_vec())
     }
 
     /// Holds a batch's checkpoint, where it has one, against what was read before
@@ -153,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_due_by_entries_or_by_time_and_never_without_news() {
-        let interval = Interval { entries: 10, ms: 1_000 };
+        let interval = Interval { entries: 10, ms: 1_000, bytes: 100 };
         let mut tally = Tally::default();
         assert!(!tally.is_due(interval, 9_999));
         tally.take_up(5_000, false, 9, []);
@@ -174,7 +184,8 @@ mod tests {
             2,
             &[posting("a", 300), posting("b", -300), posting("a", -20), posting("c", 20)],
         );
-        let bytes = tally.checkpoint(Vec::new()).expect("small");
+        assert_eq!(tally.checkpoint(Vec::new(), 20), None, "too many accounts");
+        let bytes = tally.checkpoint(Vec::new(), 200).expect("small");
         let header = record::BatchHeader { committed_at_ms: 2, ..Default::default() };
         assert_eq!(tally.check(&header, &bytes), Ok(()));
         let mut again = Tally::of(&bytes, 2).expect("decoded");

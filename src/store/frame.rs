@@ -22,8 +22,12 @@ const MAGIC: [u8; 4] = *b"OCB1";
 /// checksum covers length, sequence and body.
 pub(super) const HEADER: usize = 20;
 
-/// No whole frame is larger: entries, their framing, header and signature.
-const BODY_MAX: usize = limits::BATCH_BYTES_MAX + limits::ENTRY_BYTES_MAX + 64 * limits::BATCH_ENTRIES_MAX;
+/// No whole frame is larger: entries, their framing, header and signature, a
+/// checkpoint.
+const BODY_MAX: usize = limits::BATCH_BYTES_MAX
+    + limits::ENTRY_BYTES_MAX
+    + 64 * limits::BATCH_ENTRIES_MAX
+    + limits::CHECKPOINT_BYTES_MAX;
 
 /// Encodes a batch with its frame, filled up to a multiple of [`ALIGN`].
 pub(super) fn encode(sequence: u64, batch: &record::Batch) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::checkpoint::Interval;
 use crate::limits;
 
 /// Options of the embedded engine.
@@ -143,6 +144,16 @@ impl StoreOptions {
         demand(self.index_cache_bytes >= 1 << 20, "index_cache_bytes", "is below 1048576");
         demand(!self.node.is_empty() && self.node.len() <= 64, "node", "is not 1 to 64 characters long");
         problems
+    }
+
+    /// When batches carry a checkpoint, and how large it may be.
+    pub(super) fn interval(&self) -> Interval {
+        let eighth = usize::try_from(self.segment_bytes / 8).unwrap_or(usize::MAX);
+        Interval {
+            entries: self.checkpoint_entries,
+            ms: self.checkpoint_ms,
+            bytes: eighth.min(limits::CHECKPOINT_BYTES_MAX),
+        }
     }
 
     /// Encoded entries of one batch, so that some batches fit any segment.

@@ -222,7 +222,7 @@ impl Writer {
     }
 
     /// The checkpoint that the next batch carries; empty when none is due.
-    fn checkpoint(&self, now: bool, committed_at: Millis) -> Vec<u8> {
+    fn checkpoint(&mut self, now: bool, committed_at: Millis) -> Vec<u8> {
         if !now && !self.tally.is_due(self.interval, committed_at) {
             return Vec::new();
         }
@@ -233,7 +233,12 @@ impl Writer {
             sequence: self.end.sequence,
             hash: self.end.hash.to_vec(),
         };
-        self.tally.checkpoint(vec![head]).unwrap_or_default()
+        let checkpoint = self.tally.checkpoint(vec![head], self.interval.bytes);
+        if checkpoint.is_none() {
+            self.tally.put_off(committed_at);
+            tracing::warn!("the ledger's totals do not fit a checkpoint: a start will read back further");
+        }
+        checkpoint.unwrap_or_default()
     }
 
     /// Writes a frame and syncs it; rolls to the next segment when it does not

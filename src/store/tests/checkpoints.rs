@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::support::*;
-use crate::store::{segment, *};
+use crate::{
+    model::*,
+    store::{segment, *},
+};
 
 /// A journal of some segments with a checkpoint every ten entries, crashed with its
 /// index as it was.
@@ -188,4 +191,32 @@ fn what_a_start_reads_does_not_grow_with_the_journal() {
         assert!(read < most, "{read} bytes of {entries} entries");
     }
     assert!(6_400 * 1_500 > 7 * most, "the longest journal is far longer than that");
+}
+
+#[test]
+fn a_ledger_of_more_accounts_than_fit_goes_on_without_checkpoints() {
+    let disk = LyingDisk::new();
+    let mut world = World::on(disk.clone());
+    world.options.checkpoint_entries = 1;
+    let store = world.open();
+    // 800 accounts take more than the eighth of a small segment.
+    for number in 0..8 {
+        let unit = unit_with(number, first(number), vec![], move |_, _| {
+            let mut decision = Decision::new(Outcome::Approved);
+            let account = |at: u32| format!("participant/a-participant-of-many-{number}-{at}/fares");
+            let sides = (0..100).map(|at| (account(at), if at % 2 == 0 { 5 } else { -5 }));
+            let posting = |(account, fen)| Posting { account, amount: Fen::new(fen) };
+            decision.postings = sides.map(posting).collect();
+            Ok(decision)
+        });
+        commit(&store, unit).expect("committed");
+    }
+    commit(&store, tap(100, 100, 1)).expect("committed");
+    store.close();
+    let report = world.verify().expect("it holds");
+    assert_eq!((report.entries, report.last_unsigned), (9, false));
+    assert!((1..8).contains(&report.checkpoints), "{report:?}");
+    let store = world.open();
+    assert_eq!(store.lookup.ledger_totals().expect("readable").sum_fen(), 0);
+    commit(&store, tap(101, 101, 1)).expect("committed");
 }
