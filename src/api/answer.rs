@@ -10,14 +10,19 @@ use crate::{
     store::Committed,
 };
 
-/// How the entry ended, for metrics and exit codes.
+/// How the entry ended, for metrics and exit codes. The reason decides and not the
+/// status alone: a refund that was declined leaves its transaction completed, a
+/// reversal that was asked for leaves it reversed.
 pub fn outcome_of(entry: &record::Entry) -> Outcome {
+    if !entry.reason.is_empty() {
+        return Outcome::Declined(Reason::from_code(&entry.reason).unwrap_or(Reason::Internal));
+    }
     match Status::from_number(entry.status) {
-        Some(Status::Completed) => Outcome::Approved,
+        Some(
+            Status::Completed | Status::Reversed | Status::Received | Status::Authorised | Status::Reserved,
+        ) => Outcome::Approved,
         Some(Status::Pending) | None => Outcome::Pending,
-        Some(Status::Declined | Status::Reversed) => {
-            Outcome::Declined(Reason::from_code(&entry.reason).unwrap_or(Reason::Internal))
-        }
+        Some(Status::Declined) => Outcome::Declined(Reason::Internal),
     }
 }
 

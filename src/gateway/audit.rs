@@ -207,15 +207,19 @@ impl Gateway {
         request: RequestId,
         fingerprint: &[u8; 32],
     ) -> Result<Option<Committed>, Refusal> {
-        let Some(last) = self.store.find(&call.caller.participant.id, request).await? else {
+        let participant = &call.caller.participant.id;
+        let Some(last) = self.store.find(participant, request).await? else {
             return Ok(None);
         };
-        // The first step carries the request's fingerprint; what came of it later
-        // carries none.
+        // The step that the request made carries its fingerprint; what came of it
+        // without another request carries none.
         let transaction = last.entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
         let steps = self.store.steps(TransactionId::from_bytes(transaction)).await?;
-        match steps.first() {
-            Some(first) if first.entry.fingerprint == fingerprint => Ok(Some(last)),
+        let made = steps.iter().find(|step| {
+            step.entry.request_id == request.as_bytes() && step.entry.participant == participant.as_str()
+        });
+        match made {
+            Some(made) if made.entry.fingerprint == fingerprint => Ok(Some(last)),
             Some(_) | None => Err(crate::store::StoreError::RequestIdMisused.into()),
         }
     }

@@ -183,7 +183,9 @@ pub(super) fn origin(ask: &Ask, call: &Call) -> Origin {
         Step::First { request, .. } => request,
         // Only first steps are forwarded; a step without a request of its own is
         // named by its transaction.
-        Step::Next | Step::Note => crate::model::RequestId::from_bytes(*ask.transaction.as_bytes()),
+        Step::Next | Step::Later { .. } | Step::Note => {
+            crate::model::RequestId::from_bytes(*ask.transaction.as_bytes())
+        }
     };
     Origin {
         request,

@@ -73,6 +73,8 @@ pub struct Decision {
     pub detail: Detail,
     pub writes: Vec<Write>,
     pub postings: Vec<Posting>,
+    /// The step of the same transaction whose postings these correct.
+    pub corrects: Option<u32>,
     pub tasks: Vec<Task>,
 }
 
@@ -94,6 +96,7 @@ impl Decision {
             detail: Detail::default(),
             writes: Vec::new(),
             postings: Vec::new(),
+            corrects: None,
             tasks: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ mod entry;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod ids;
+pub mod lifecycle;
 mod money;
 mod outcome;
 mod reason;

@@ -19,20 +19,36 @@ pub struct Denial {
     pub since_ms: Millis,
 }
 
-/// How far a transaction has got. Only `Pending` may change.
+/// How far a transaction has got. Which may follow which is in
+/// [`super::lifecycle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
+    Received,
+    Authorised,
+    Reserved,
+    Pending,
     Completed,
     Declined,
-    Pending,
     Reversed,
 }
 
 impl Status {
+    /// In the order of a life.
+    pub const ALL: &'static [Status] = &[
+        Status::Received,
+        Status::Authorised,
+        Status::Reserved,
+        Status::Pending,
+        Status::Completed,
+        Status::Declined,
+        Status::Reversed,
+    ];
+
+    /// Whether it stays without anybody asking for a correction.
     pub const fn is_final(self) -> bool {
         match self {
             Status::Completed | Status::Declined | Status::Reversed => true,
-            Status::Pending => false,
+            Status::Received | Status::Authorised | Status::Reserved | Status::Pending => false,
         }
     }
 
@@ -44,6 +60,9 @@ impl Status {
             Status::Declined => 2,
             Status::Pending => 3,
             Status::Reversed => 4,
+            Status::Received => 5,
+            Status::Authorised => 6,
+            Status::Reserved => 7,
         }
     }
 
@@ -53,6 +72,9 @@ impl Status {
             2 => Some(Status::Declined),
             3 => Some(Status::Pending),
             4 => Some(Status::Reversed),
+            5 => Some(Status::Received),
+            6 => Some(Status::Authorised),
+            7 => Some(Status::Reserved),
             _ => None,
         }
     }
@@ -64,6 +86,9 @@ impl Status {
             Status::Declined => "declined",
             Status::Pending => "pending",
             Status::Reversed => "reversed",
+            Status::Received => "received",
+            Status::Authorised => "authorised",
+            Status::Reserved => "reserved",
         }
     }
 }

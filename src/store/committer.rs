@@ -20,7 +20,7 @@ use super::{
     chain::leaf_hash,
     draft::{Draft, Made, stored_size},
     effects::{Claim, ClaimKey, EntryEffects, Location, claim_key, corrupt, stored_behind},
-    inbox::{Health, Inbox, Reply, Waiting},
+    inbox::{Health, Inbox, Replay, Reply, Waiting},
     overlay::{Layer, Overlay},
     recent::Recent,
     room::Room,
@@ -42,7 +42,7 @@ pub(super) struct OpenBatch {
     /// One for each entry, in order.
     pub(super) replies: Vec<EntryReply>,
     /// Units that were not run and wait for an entry of this batch or one before.
-    pub(super) replays: Vec<(Reply, TransactionId)>,
+    pub(super) replays: Vec<(Reply, Replay)>,
     pub(super) bytes: usize,
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Committer {
 /// What became of a unit.
 enum Ran {
     Made(Box<Made>),
-    Replay(TransactionId),
+    Replay(Replay),
 }
 
 impl Committer {
@@ -141,7 +141,7 @@ impl Committer {
         };
         match ran {
             Ok(Ran::Made(made)) => self.append(*made, reply),
-            Ok(Ran::Replay(transaction)) => self.open.replays.push((reply, transaction)),
+            Ok(Ran::Replay(replay)) => self.open.replays.push((reply, replay)),
             Err(error) => {
                 let _ = reply.send(Err(error));
             }
@@ -188,24 +188,33 @@ impl Committer {
 
     fn run_unit(&mut self, unit: Unit) -> Result<Ran, StoreError> {
         let transaction = unit.transaction;
-        let (number, claim) = match unit.step {
-            Step::First { request, fingerprint } => {
+        let key = match unit.step.claims() {
+            None => None,
+            Some((request, fingerprint)) => {
                 let key = claim_key(unit.meta.participant.as_str(), request.as_bytes());
                 match self.claim(&key)? {
-                    Some(earlier) if earlier.fingerprint == fingerprint => {
-                        return Ok(Ran::Replay(earlier.transaction));
+                    Some(Claim { transaction, step, fingerprint: earlier }) if earlier == fingerprint => {
+                        return Ok(Ran::Replay(Replay { transaction, step }));
                     }
                     Some(_) => return Err(StoreError::RequestIdMisused),
-                    None => (0, Some((key, Claim { transaction, fingerprint }))),
+                    None => Some((key, fingerprint)),
                 }
             }
-            Step::Next => match self.last_step(transaction)? {
-                None => return Err(StoreError::NoSuchTransaction),
-                Some((_, status)) if status.is_final() => return Ok(Ran::Replay(transaction)),
-                Some((step, _)) => (step + 1, None),
-            },
-            Step::Note => (0, None),
         };
+        let before = match unit.step {
+            Step::First { .. } | Step::Note => None,
+            Step::Next | Step::Later { .. } => {
+                Some(self.last_step(transaction)?.ok_or(StoreError::NoSuchTransaction)?)
+            }
+        };
+        if let (Step::Next, Some((_, status))) = (unit.step, before)
+            && status.is_final()
+        {
+            return Ok(Ran::Replay(Replay { transaction, step: 0 }));
+        }
+        let number = before.map_or(0, |(step, _)| step + 1);
+        let claim = key.map(|(key, fingerprint)| (key, Claim { transaction, step: number, fingerprint }));
+        let before = before.map(|(_, status)| status);
         if unit.touches.len() > limits::UNIT_TOUCHES_MAX {
             return Err(corrupt("a unit names too many aggregates"));
         }
@@ -227,7 +236,7 @@ impl Committer {
         let decision = decided
             .map_err(|_| corrupt("the decision panicked"))?
             .map_err(|error| corrupt(error.to_string()))?;
-        let draft = Draft { meta, step, transaction, number, claim, now };
+        let draft = Draft { meta, step, transaction, number, before, claim, now };
         draft.make(&touches, &view, decision, &*self.sealer, &*self.rng).map(|made| Ran::Made(Box::new(made)))
     }
 

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     crypto::Sealer,
     limits,
-    model::{AggregateKey, Decision, Millis, Outcome, Rng, Stored, TransactionId, View, Write, record},
+    model::{
+        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, TransactionId, View, Write, lifecycle,
+        record,
+    },
 };
 
 /// The schema number of the entries that are written now.
@@ -24,6 +27,8 @@ pub(super) struct Draft {
     pub(super) step: Step,
     pub(super) transaction: TransactionId,
     pub(super) number: u32,
+    /// How far the transaction had got; `None` for its first step.
+    pub(super) before: Option<Status>,
     pub(super) claim: Option<(ClaimKey, Claim)>,
     pub(super) now: Millis,
 }
@@ -51,6 +56,10 @@ impl Draft {
         let sum: i128 = decision.postings.iter().map(|posting| i128::from(posting.amount.get())).sum();
         if sum != 0 {
             return Err(corrupt(format!("the postings of {} sum to {sum} fen", self.meta.method)));
+        }
+        if !lifecycle::may_follow(self.before, decision.status) {
+            let (before, after) = (self.before, decision.status);
+            return Err(corrupt(format!("{} would lead from {before:?} to {after:?}", self.meta.method)));
         }
         let (open, personal) = revised(&decision.writes, touches, view)?;
         let bound = bound(self.transaction, self.number);
@@ -91,9 +100,9 @@ impl Draft {
 
     fn entry(&self, decision: &Decision, open: &[Revised<'_>]) -> record::Entry {
         let meta = &self.meta;
-        let (request_id, fingerprint) = match &self.step {
-            Step::First { request, fingerprint } => (request.as_bytes().to_vec(), fingerprint.to_vec()),
-            Step::Next | Step::Note => Default::default(),
+        let (request_id, fingerprint) = match self.step.claims() {
+            Some((request, fingerprint)) => (request.as_bytes().to_vec(), fingerprint.to_vec()),
+            None => Default::default(),
         };
         let reason = match decision.outcome {
             Outcome::Declined(reason) => reason.code().to_owned(),
@@ -124,6 +133,7 @@ impl Draft {
             tasks: decision.tasks.iter().map(task).collect(),
             detail: if decision.detail.personal { Vec::new() } else { decision.detail.bytes.to_vec() },
             detail_schema: decision.detail.schema,
+            corrects_step: decision.corrects.map_or(0, |step| step + 1),
         }
     }
 }

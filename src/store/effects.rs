@@ -37,10 +37,11 @@ pub(super) fn claim_key(participant: &str, request: &[u8; 16]) -> ClaimKey {
     key
 }
 
-/// Which transaction a request made.
+/// Which step of which transaction a request made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) transaction: TransactionId,
+    pub(super) step: u32,
     pub(super) fingerprint: [u8; 32],
 }
 
@@ -167,6 +168,12 @@ pub(super) fn stored_behind(
 }
 
 impl EntryEffects {
+    /// Whether a later request asked for the step, so that it is no answer to the
+    /// first one.
+    pub(super) fn is_later_request(&self) -> bool {
+        self.step > 0 && self.claim.is_some()
+    }
+
     /// Reads an entry back from the journal.
     pub(super) fn of(stored: record::StoredEntry, sealer: &dyn Sealer) -> Result<Self, StoreError> {
         let entry = record::Entry::decode(stored.public_part.as_slice())
@@ -180,7 +187,8 @@ impl EntryEffects {
         let request = <[u8; 16]>::try_from(entry.request_id.as_slice());
         let claim = match (<[u8; 32]>::try_from(entry.fingerprint.as_slice()), request) {
             (Ok(fingerprint), Ok(request)) => {
-                Some((claim_key(&entry.participant, &request), Claim { transaction, fingerprint }))
+                let claim = Claim { transaction, step: entry.step, fingerprint };
+                Some((claim_key(&entry.participant, &request), claim))
             }
             (_, Err(_)) | (Err(_), _) => None,
         };

@@ -374,9 +374,9 @@ impl Store for EmbeddedStore {
             self.shared.inbox.push(Waiting { unit, reply })?;
             match answer.await {
                 Ok(Ok(Answer::Done(committed))) => Ok(*committed),
-                Ok(Ok(Answer::Replay(transaction))) => self
+                Ok(Ok(Answer::Replay(replay))) => self
                     .lookup
-                    .aside(move |lookup| lookup.last_step(transaction))
+                    .aside(move |lookup| lookup.replay(replay))
                     .await?
                     .ok_or(StoreError::NoSuchTransaction),
                 Ok(Err(error)) => Err(error),

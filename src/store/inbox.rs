@@ -14,8 +14,17 @@ use crate::model::TransactionId;
 /// What a caller waits for.
 pub(super) enum Answer {
     Done(Box<Committed>),
-    /// The unit was not run; the transaction's last step is to be read back.
-    Replay(TransactionId),
+    /// The unit was not run; the step that answers it is to be read back.
+    Replay(Replay),
+}
+
+/// Which step answers a unit that was not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Replay {
+    pub(super) transaction: TransactionId,
+    /// A later request's own step, or 0: the last step that no later request asked
+    /// for.
+    pub(super) step: u32,
 }
 
 pub(super) type Reply = oneshot::Sender<Result<Answer, StoreError>>;

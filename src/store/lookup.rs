@@ -13,7 +13,8 @@ use super::{
     Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError,
     balances::{Folded, joined},
     committer::Shared,
-    effects::{Effects, claim_key, stored_behind},
+    effects::{Claim, Effects, claim_key, stored_behind},
+    inbox::Replay,
     reader::Reader,
     rows::{Rows, StepRow},
 };
@@ -63,9 +64,14 @@ impl Lookup {
         Ok(steps)
     }
 
-    pub(super) fn last_step(&self, transaction: TransactionId) -> Result<Option<Committed>, StoreError> {
-        let last = self.step_rows(transaction)?.pop();
-        last.map(|step| self.reader.read(step.location)).transpose()
+    /// The step that answers a unit which was not run.
+    pub(super) fn replay(&self, replay: Replay) -> Result<Option<Committed>, StoreError> {
+        let mut steps = self.step_rows(replay.transaction)?.into_iter();
+        let answers = match replay.step {
+            0 => steps.rfind(|row| !row.later_request),
+            own => steps.find(|row| row.step == own),
+        };
+        answers.map(|row| self.reader.read(row.location)).transpose()
     }
 
     pub(super) fn prove(&self, transaction: TransactionId) -> Result<Vec<Proof>, StoreError> {
@@ -93,7 +99,7 @@ impl Lookup {
             None => self.rows.claim(&key)?,
         };
         match claim {
-            Some(claim) => self.last_step(claim.transaction),
+            Some(Claim { transaction, step, .. }) => self.replay(Replay { transaction, step }),
             None => Ok(None),
         }
     }

@@ -102,14 +102,32 @@ pub struct UnitMeta {
 pub enum Step {
     /// The first step of a request. Claims (participant, request id): when the
     /// claim exists with the same fingerprint, the unit is not run and the stored
-    /// last step of that transaction is answered; with another fingerprint the
-    /// unit is refused.
+    /// last step is answered that came of the request (later requests' steps are
+    /// answers of their own); with another fingerprint the unit is refused.
     First { request: RequestId, fingerprint: [u8; 32] },
     /// A later step of a pending transaction. When the transaction is final
-    /// already, the unit is not run and the stored last step is answered.
+    /// already, the unit is not run and the stored last step is answered that no
+    /// later request asked for.
     Next,
+    /// A later step of a transaction that a request of its own asks for: refund,
+    /// reversal, capture, release. Claims (participant, request id) like `First`,
+    /// and a repeat is answered with this very step, whatever came after it. Also
+    /// appended to a transaction that is final: the decision says what is legal.
+    Later { request: RequestId, fingerprint: [u8; 32] },
     /// An entry without a request of its own: a summed refusal, a sample card.
     Note,
+}
+
+impl Step {
+    /// The request that asks for the step, with its fingerprint.
+    pub const fn claims(&self) -> Option<(RequestId, [u8; 32])> {
+        match self {
+            Step::First { request, fingerprint } | Step::Later { request, fingerprint } => {
+                Some((*request, *fingerprint))
+            }
+            Step::Next | Step::Note => None,
+        }
+    }
 }
 
 /// Decides: the aggregates as they stand and the time of commitment come in, the
@@ -181,7 +199,7 @@ pub enum StoreError {
     /// A stored aggregate or entry cannot be read.
     #[error("stored data cannot be read: {0}")]
     Corrupt(Arc<str>),
-    /// A `Next` step of a transaction that does not exist.
+    /// A `Next` or `Later` step of a transaction that does not exist.
     #[error("no such transaction")]
     NoSuchTransaction,
 }
@@ -194,7 +212,8 @@ pub trait Store: Send + Sync + 'static {
     /// An aggregate as of the last acknowledged commit.
     fn load<'a>(&'a self, key: &'a AggregateKey) -> BoxFuture<'a, Result<Option<Stored>, StoreError>>;
 
-    /// The last step of the transaction that a request made.
+    /// What a repeat of the request would be answered: the last step that came of
+    /// it.
     fn find<'a>(
         &'a self,
         participant: &'a ParticipantId,

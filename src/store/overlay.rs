@@ -37,7 +37,8 @@ impl Layer {
         }
         let (newest, steps) = self.transactions.entry(entry.transaction).or_default();
         *newest = sequence;
-        steps.push(StepRow { step: entry.step, status: entry.status, location });
+        let later_request = entry.is_later_request();
+        steps.push(StepRow { step: entry.step, status: entry.status, later_request, location });
         for aggregate in &entry.aggregates {
             self.aggregates.insert(aggregate.key.clone(), (sequence, aggregate.stored.clone()));
         }

@@ -3,9 +3,9 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `m` layout 1 | marker: the last batch applied |
-//! | `c` claim 32 | transaction 16 ‖ fingerprint 32 |
-//! | `t` transaction 16 ‖ step 4 | status 1 ‖ location 16 |
+//! | `m` | marker: the last batch applied |
+//! | `c` claim 32 | transaction 16 ‖ fingerprint 32 ‖ step 4 |
+//! | `t` transaction 16 ‖ step 4 | status 1, the highest bit set for a later request's step ‖ location 16 |
 //! | `a` kind 1 ‖ id | an aggregate, open or sealed |
 //! | `b` subject 16 ‖ scene ‖ 0 ‖ location 16, inverted so that the newest sorts first | nothing |
 //! | `d` due 8 ‖ transaction 16 ‖ kind | the task's body |
@@ -22,7 +22,7 @@ use jiff::civil::Date;
 use super::{
     DueTask, LedgerTotals, StoreError,
     balances::{DayTotals, Folded, date_bytes, date_of},
-    effects::{Claim, ClaimKey, Effects, Location, Row, SealedRow, corrupt},
+    effects::{Claim, ClaimKey, Effects, EntryEffects, Location, Row, SealedRow, corrupt},
     index::{Changes, Index, IndexError},
 };
 use crate::{
@@ -35,7 +35,7 @@ const MARKER: &[u8] = b"m";
 
 /// Grows when rows are added or mean something else: an index of another layout is
 /// built anew from the journal.
-const LAYOUT: u8 = 3;
+const LAYOUT: u8 = 4;
 
 /// The last batch that the index has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,13 @@ impl Marker {
 pub(super) struct StepRow {
     pub(super) step: u32,
     pub(super) status: Status,
+    /// See [`EntryEffects::is_later_request`].
+    pub(super) later_request: bool,
     pub(super) location: Location,
 }
+
+/// Marks the status byte of a later request's step.
+const LATER_REQUEST: u8 = 0x80;
 
 /// The index with its rows understood.
 #[derive(Clone)]
@@ -123,7 +128,10 @@ impl Rows {
         let Some(value) = self.index.get(&joined(b'c', &[key]))? else { return Ok(None) };
         let mut read = Bytes(&value);
         let claim = || -> Option<Claim> {
-            Some(Claim { transaction: TransactionId::from_bytes(read.take()?), fingerprint: read.take()? })
+            let transaction = TransactionId::from_bytes(read.take()?);
+            let fingerprint = read.take()?;
+            let step = if read.0.is_empty() { 0 } else { u32::from_be_bytes(read.take()?) };
+            Some(Claim { transaction, step, fingerprint })
         }();
         claim.map(Some).ok_or_else(|| corrupt("a claim of the index"))
     }
@@ -136,7 +144,12 @@ impl Rows {
             let step = u32::from_be_bytes(Bytes(key.get(17..)?).take()?);
             let mut value = Bytes(value);
             let [status] = value.take()?;
-            Some(StepRow { step, status: Status::from_number(status.into())?, location: value.location()? })
+            Some(StepRow {
+                step,
+                status: Status::from_number((status & !LATER_REQUEST).into())?,
+                later_request: status & LATER_REQUEST != 0,
+                location: value.location()?,
+            })
         });
         read.collect::<Option<_>>().ok_or_else(|| corrupt("a step of the index"))
     }
@@ -274,12 +287,17 @@ impl Rows {
     }
 }
 
-fn entry_changes(entry: &super::effects::EntryEffects, location: &[u8; 16], changes: &mut Changes) {
+fn entry_changes(entry: &EntryEffects, location: &[u8; 16], changes: &mut Changes) {
     let transaction = entry.transaction.as_bytes();
     if let Some((key, claim)) = &entry.claim {
-        changes.put(&[b"c", key], &[claim.transaction.as_bytes(), &claim.fingerprint]);
+        // Step 0 is not written out: it is most of them.
+        let step = claim.step.to_be_bytes();
+        let step = if claim.step == 0 { &[][..] } else { &step[..] };
+        changes.put(&[b"c", key], &[claim.transaction.as_bytes(), &claim.fingerprint, step]);
     }
-    changes.put(&[b"t", transaction, &entry.step.to_be_bytes()], &[&[entry.status.number() as u8], location]);
+    let later = if entry.is_later_request() { LATER_REQUEST } else { 0 };
+    let status = entry.status.number() as u8 | later;
+    changes.put(&[b"t", transaction, &entry.step.to_be_bytes()], &[&[status], location]);
     for aggregate in &entry.aggregates {
         row_change(&aggregate.key, &aggregate.row, changes);
     }

@@ -131,8 +131,8 @@ impl Writer {
                 }
             }
         }
-        for (reply, transaction) in batch.replays {
-            let _ = reply.send(Ok(Answer::Replay(transaction)));
+        for (reply, replay) in batch.replays {
+            let _ = reply.send(Ok(Answer::Replay(replay)));
         }
     }
 

@@ -202,6 +202,9 @@ pub(super) fn status(status: TransactionStatus) -> (&'static str, &'static str) 
         TransactionStatus::Declined => ("未通过", "DECLINED"),
         TransactionStatus::Pending => ("待确认", "PENDING"),
         TransactionStatus::Reversed => ("已冲正", "REVERSED"),
+        TransactionStatus::Received => ("已受理", "RECEIVED"),
+        TransactionStatus::Authorised => ("已授权", "AUTHORISED"),
+        TransactionStatus::Reserved => ("已冻结", "RESERVED"),
         TransactionStatus::Unspecified => ("未知", "UNSPECIFIED"),
     }
 }

@@ -7,6 +7,7 @@ mod durable;
 mod entries;
 mod faults;
 mod offline;
+mod later;
 mod once;
 mod reads;
 pub(super) mod support;
