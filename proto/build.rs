@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "onecard/journal/v1/transit.proto",
         "onecard/journal/v1/library.proto",
         "onecard/journal/v1/reconciliation.proto",
+        "onecard/journal/v1/payment.proto",
     ];
     let records = protox::compile(journal, ["proto"])?;
     fs::write(out.join("records.binpb"), records.encode_to_vec())?;

@@ -16,6 +16,8 @@ pub enum AggregateKind {
     CodeUse = 6,
     Deny = 7,
     DenyListHead = 8,
+    Payment = 9,
+    CapQuota = 10,
     Transit = 20,
     LibraryCase = 30,
     ReconciliationCase = 40,
@@ -31,6 +33,8 @@ impl AggregateKind {
         AggregateKind::CodeUse,
         AggregateKind::Deny,
         AggregateKind::DenyListHead,
+        AggregateKind::Payment,
+        AggregateKind::CapQuota,
         AggregateKind::Transit,
         AggregateKind::LibraryCase,
         AggregateKind::ReconciliationCase,
@@ -74,7 +78,11 @@ impl AggregateKind {
             | AggregateKind::Deny
             | AggregateKind::Transit
             | AggregateKind::LibraryCase => true,
-            AggregateKind::CodeUse | AggregateKind::DenyListHead | AggregateKind::ReconciliationCase => false,
+            AggregateKind::CodeUse
+            | AggregateKind::DenyListHead
+            | AggregateKind::Payment
+            | AggregateKind::CapQuota
+            | AggregateKind::ReconciliationCase => false,
         }
     }
 }
@@ -116,6 +124,8 @@ bodies! {
     CodeUse => CodeUse,
     DenyFile => Deny,
     DenyListHead => DenyListHead,
+    Payment => Payment,
+    CapQuota => CapQuota,
     TransitFile => Transit,
     LibraryCase => LibraryCase,
     ReconciliationCase => ReconciliationCase,

@@ -87,6 +87,14 @@ reasons! {
     NotPossibleOffline "BACKEND_OFFLINE" "图书馆系统暂不可用，请稍后再试" "the library's system does not serve this now; try later";
     FeeNotAccepted "FEE_NOT_ACCEPTED" "费用未被受理" "the payment was not accepted";
 
+    // Money that was reserved or taken.
+    NothingReserved "NOTHING_RESERVED" "该交易没有有效的预授权" "nothing is reserved under this transaction";
+    ReservationExpired "RESERVATION_EXPIRED" "预授权已到期" "the reservation has expired";
+    AmountExceedsReservation "AMOUNT_EXCEEDS_RESERVATION" "金额超过预授权金额" "the amount is more than was reserved";
+    NothingCaptured "NOTHING_CAPTURED" "该交易没有可退的金额" "nothing was taken under this transaction, or all of it was given back";
+    AmountExceedsCapture "AMOUNT_EXCEEDS_CAPTURE" "退款超过可退金额" "the amount is more than is left of what was taken";
+    AlreadyReversed "ALREADY_REVERSED" "该交易已冲正" "the transaction was reversed already";
+    CapExceeded "CAP_EXCEEDED" "超过当日限额" "a daily limit would be exceeded";
     // Outcomes and the way.
     BackendUnavailable "BACKEND_UNAVAILABLE" "业务系统暂不可用，请稍后再试" "the service's system is not available; try later";
     OutcomePending "OUTCOME_PENDING" "结果待确认，请稍后查询" "the outcome is not known yet; ask again later";

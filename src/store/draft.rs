@@ -48,7 +48,7 @@ impl Draft {
         self,
         touches: &[AggregateKey],
         view: &View,
-        decision: Decision,
+        mut decision: Decision,
         sealer: &dyn Sealer,
         rng: &dyn Rng,
     ) -> Result<Made, StoreError> {
@@ -56,6 +56,13 @@ impl Draft {
         let sum: i128 = decision.postings.iter().map(|posting| i128::from(posting.amount.get())).sum();
         if sum != 0 {
             return Err(corrupt(format!("the postings of {} sum to {sum} fen", self.meta.method)));
+        }
+        if let (Step::Later { .. }, Outcome::Declined(_), Some(before)) =
+            (self.step, decision.outcome, self.before)
+        {
+            // A later request that is declined changes nothing, whatever its decision
+            // took the transaction for: it may have moved on since it was looked at.
+            decision.status = before;
         }
         if !lifecycle::may_follow(self.before, decision.status) {
             let (before, after) = (self.before, decision.status);

@@ -112,7 +112,8 @@ pub enum Step {
     /// A later step of a transaction that a request of its own asks for: refund,
     /// reversal, capture, release. Claims (participant, request id) like `First`,
     /// and a repeat is answered with this very step, whatever came after it. Also
-    /// appended to a transaction that is final: the decision says what is legal.
+    /// appended to a transaction that is final: the decision says what is legal. One
+    /// that is declined repeats the status of the transaction.
     Later { request: RequestId, fingerprint: [u8; 32] },
     /// An entry without a request of its own: a summed refusal, a sample card.
     Note,
