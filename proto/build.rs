@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "onecard/transit/v1/transit.proto",
         "onecard/library/v1/library.proto",
         "onecard/transaction/v1/transaction.proto",
+        "onecard/ledger/v1/ledger.proto",
         "onecard/federation/v1/federation.proto",
     ];
     let contract = protox::compile(services, ["proto"])?;

@@ -171,6 +171,19 @@ pub const FARE_TABLES_MAX: usize = 256;
 /// A single fare or surcharge, fen: 1,000 yuan. No city ride comes near; a typing
 /// error does.
 pub const FARE_FEN_MAX: i64 = 100_000;
+
+/// One amount that is reserved, captured or refunded: a million yuan. A typing error
+/// has more digits, a counter's sale fewer.
+pub const AMOUNT_FEN_MAX: i64 = 100_000_000;
+
+/// How long a reservation may stand: long enough for a hotel stay, short enough that a
+/// forgotten one frees the purse. Shorter than a second nobody could capture it.
+pub const RESERVATION_LIFE_MS: std::ops::RangeInclusive<i64> = 1_000..=30 * 86_400_000;
+
+/// Held under a cap while a charge is decided whose amount only the fare table knows:
+/// 100 yuan, more than any city ride costs.
+pub const CHARGE_HELD_FEN: i64 = 10_000;
+
 // ---- keys and trust --------------------------------------------------------
 
 /// Holder keys kept ready in memory: about 0.5 KB each make 32 MB; a miss costs

@@ -44,7 +44,10 @@ macro_rules! have_header {
     )*};
 }
 
-use crate::proto::{auth::v1 as auth, card::v1 as card, library::v1 as library, transit::v1 as transit};
+use crate::proto::{
+    auth::v1 as auth, card::v1 as card, library::v1 as library, transaction::v1 as transaction,
+    transit::v1 as transit,
+};
 
 have_header!(
     auth::BeginChipRequest => BEGIN_CHIP,
@@ -64,6 +67,11 @@ have_header!(
     library::PayFeeRequest => PAY_FEE,
     library::GetPatronRequest => GET_PATRON,
     library::EndSessionRequest => END_SESSION,
+    transaction::ReserveRequest => RESERVE,
+    transaction::CaptureRequest => CAPTURE,
+    transaction::ReleaseRequest => RELEASE,
+    transaction::RefundRequest => REFUND,
+    transaction::ReverseRequest => REVERSE,
 );
 
 /// Where every call of every service enters.

@@ -12,6 +12,7 @@ mod card;
 mod door;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod ledger;
 mod library;
 mod parse;
 mod status;
@@ -35,6 +36,7 @@ use crate::{
     proto::{
         auth::v1::authentication_service_server::AuthenticationServiceServer,
         card::v1::card_service_server::CardServiceServer,
+        ledger::v1::ledger_service_server::LedgerServiceServer,
         library::v1::library_service_server::LibraryServiceServer,
         transaction::v1::transaction_service_server::TransactionServiceServer,
         transit::v1::transit_service_server::TransitServiceServer,
@@ -47,6 +49,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Routes {
     Routes::new(
         TransitServiceServer::new(transit::Transit(door.clone()))
             .max_decoding_message_size(limits::UPLOAD_BYTES_MAX),
+    )
+    .add_service(
+        LedgerServiceServer::new(ledger::Ledger(door.clone()))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
     )
     .add_service(
         LibraryServiceServer::new(library::Library(door.clone()))

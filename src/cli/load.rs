@@ -16,7 +16,7 @@ use super::{
 use crate::{
     adapters::sip2::Sip2Options,
     config::{self, Overlay},
-    gateway::{Live, PolicyFile, Registry, RegistryFile},
+    gateway::{CapBook, LedgerFile, Live, PolicyFile, Registry, RegistryFile},
     identity::{CodeTables, Province},
     limits,
     net::TlsOptions,
@@ -64,6 +64,7 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
         .and_then(|file| list(&mut problems, "participants", Registry::build(&file)));
     let policy = take(&mut problems, read::<PolicyFile>(&file.files.policy));
     let libraries = take(&mut problems, read::<LibrariesFile>(&file.files.libraries));
+    let caps = take_all(&mut problems, read_caps(file.files.ledger.as_deref()));
     let trust = take(&mut problems, read_trust(&file.files.trust));
     let fares = take_all(&mut problems, read_fares(&file));
     let codes = take(&mut problems, read_codes(&file.files.codes));
@@ -83,21 +84,20 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
         problems.push("trust list: this region is not on it / 信任列表中没有本地区".into());
     }
 
-    match (registry, policy, libraries, trust, fares, codes, abroad, problems.is_empty()) {
+    let rest = (codes, caps, abroad, problems.is_empty());
+    match (registry, policy, libraries, trust, fares, rest) {
         (
             Some(registry),
             Some(policy),
             Some(libraries),
             Some(trust),
             Some(fares),
-            Some(codes),
-            Some(abroad),
-            true,
+            (Some(codes), Some(caps), Some(abroad), true),
         ) => {
-            let notices = notices(&fares, &registry, &file);
+            let notices = notices(&fares, &registry, &caps, &file);
             let LibrariesFile { library, inquiry, sip2 } = libraries;
             let libraries = LibraryPolicy { libraries: library, inquiry };
-            let live = Live { registry, policy, fares, libraries, trust, codes, abroad };
+            let live = Live { registry, policy, fares, libraries, caps, trust, codes, abroad };
             Ok(Loaded { file, live, sip2, reconciliation, notices })
         }
         _ => Err(WrongConfiguration(problems)),
@@ -148,6 +148,14 @@ pub fn tls(section: &TlsSection) -> TlsOptions {
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {
     config::load::<T>(path, &Overlay::none()).map(|loaded| loaded.options).map_err(|error| error.to_string())
+}
+
+/// Without the file nothing is capped.
+fn read_caps(path: Option<&Path>) -> Result<CapBook, Vec<String>> {
+    let Some(path) = path else { return Ok(CapBook::default()) };
+    let file = read::<LedgerFile>(path).map_err(|problem| vec![problem])?;
+    let named = |problem: &String| format!("{}: {problem}", path.display());
+    CapBook::build(&file).map_err(|problems| problems.iter().map(named).collect())
 }
 
 fn read_trust(path: &Path) -> Result<TrustList, String> {
@@ -254,12 +262,18 @@ fn check_counters(problems: &mut Vec<String>, registry: &Registry, file: &Librar
 }
 
 /// What an operator should know and need not mend today.
-fn notices(fares: &FareBook, registry: &Registry, file: &GatewayFile) -> Vec<String> {
+fn notices(fares: &FareBook, registry: &Registry, caps: &CapBook, file: &GatewayFile) -> Vec<String> {
     let mut notices: Vec<String> = fares.check().iter().map(ToString::to_string).collect();
     for line in &file.operator {
         let known = line.participant.parse().is_ok_and(|id| registry.participant(&id).is_some());
         if !known {
             notices.push(format!("operator `{}` is no participant / 未登记的运营方", line.participant));
+        }
+    }
+    for capped in caps.participants() {
+        if registry.participant(capped).is_none() {
+            notices
+                .push(format!("ledger: the cap on `{capped}` is on no participant / 限额对应的参与方未登记"));
         }
     }
     notices

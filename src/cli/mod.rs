@@ -12,6 +12,7 @@ pub mod options;
 pub mod reconcile;
 mod sandbox;
 mod serve;
+mod statement;
 mod store;
 mod terminal;
 mod tour;
@@ -53,6 +54,8 @@ enum Command {
     Tour(tour::TourArgs),
     /// Act as a terminal: tap, borrow, authenticate, ask. 充当终端
     Terminal(TerminalArgs),
+    /// Print what is owed to a participant for a business day. 参与方日结单
+    Statement(statement::StatementArgs),
 }
 
 /// Runs the command line of this process; the whole program.
@@ -81,6 +84,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Tour(args) => tour::run(&args),
         Command::Terminal(args) => terminal::run(&args),
+        Command::Statement(args) => statement::run(&args),
     }
 }
 

@@ -153,6 +153,9 @@ pub struct Files {
     pub participants: PathBuf,
     pub policy: PathBuf,
     pub libraries: PathBuf,
+    /// Daily caps; nothing is capped without it.
+    #[serde(default)]
+    pub ledger: Option<PathBuf>,
     pub codes: PathBuf,
     pub fares: PathBuf,
     pub stations: PathBuf,
@@ -224,6 +227,9 @@ impl GatewayFile {
         }
         if let Some(path) = &mut self.files.reconciliation {
             *path = folder.join(&*path);
+        }
+        if let Some(ledger) = &mut self.files.ledger {
+            *ledger = folder.join(&*ledger);
         }
         self.data_root = root;
         self

@@ -8,7 +8,10 @@ use crate::proto::{
         CancelHoldResponse, CheckinResponse, CheckoutResponse, EndSessionResponse, GetPatronResponse,
         PayFeeResponse, PlaceHoldResponse, RenewResponse,
     },
-    transaction::v1::GetTransactionResponse,
+    transaction::v1::{
+        CaptureResponse, GetTransactionResponse, RefundResponse, ReleaseResponse, ReserveResponse,
+        ReverseResponse,
+    },
     transit::v1::TapResponse,
 };
 
@@ -31,6 +34,7 @@ macro_rules! answered {
 answered!(
     BeginChipResponse,
     CancelHoldResponse,
+    CaptureResponse,
     CheckinResponse,
     CheckoutResponse,
     EndSessionResponse,
@@ -44,7 +48,11 @@ answered!(
     PlaceHoldResponse,
     PresentCodeResponse,
     PresentDocumentResponse,
+    RefundResponse,
+    ReleaseResponse,
     RenewResponse,
     ReportLossResponse,
+    ReserveResponse,
+    ReverseResponse,
     TapResponse,
 );

@@ -12,6 +12,7 @@ use crate::proto::{
         GetCardStateRequest, GetCardStateResponse, IssueCodeRequest, IssueCodeResponse, LiftLossRequest,
         LiftLossResponse, ReportLossRequest, ReportLossResponse, card_service_client::CardServiceClient,
     },
+    ledger::v1::{GetStatementRequest, GetStatementResponse, ledger_service_client::LedgerServiceClient},
     library::v1::{
         CancelHoldRequest, CancelHoldResponse, CheckinRequest, CheckinResponse, CheckoutRequest,
         CheckoutResponse, EndSessionRequest, EndSessionResponse, GetPatronRequest, GetPatronResponse,
@@ -19,8 +20,9 @@ use crate::proto::{
         library_service_client::LibraryServiceClient,
     },
     transaction::v1::{
-        GetTransactionRequest, GetTransactionResponse, get_transaction_request::By,
-        transaction_service_client::TransactionServiceClient,
+        CaptureRequest, CaptureResponse, GetTransactionRequest, GetTransactionResponse, RefundRequest,
+        RefundResponse, ReleaseRequest, ReleaseResponse, ReserveRequest, ReserveResponse, ReverseRequest,
+        ReverseResponse, get_transaction_request::By, transaction_service_client::TransactionServiceClient,
     },
     transit::v1::{
         ListJourneysRequest, ListJourneysResponse, TapRequest, TapResponse, UploadTapsRequest,
@@ -103,6 +105,19 @@ calls! {
 
     /// What became of a transaction, as the contract asks it.
     get_transaction: TransactionServiceClient.get_transaction(GetTransactionRequest) -> GetTransactionResponse;
+    /// Reserves an amount in the holder's purse.
+    reserve: TransactionServiceClient.reserve(ReserveRequest) -> ReserveResponse;
+    /// Takes what was reserved, or less.
+    capture: TransactionServiceClient.capture(CaptureRequest) -> CaptureResponse;
+    /// Lets a reservation go.
+    release: TransactionServiceClient.release(ReleaseRequest) -> ReleaseResponse;
+    /// Gives back a part of what was taken.
+    refund: TransactionServiceClient.refund(RefundRequest) -> RefundResponse;
+    /// Takes a transaction back.
+    reverse: TransactionServiceClient.reverse(ReverseRequest) -> ReverseResponse;
+
+    /// The participant's own statement of a business day.
+    statement: LedgerServiceClient.get_statement(GetStatementRequest) -> GetStatementResponse;
 }
 
 impl Terminal {

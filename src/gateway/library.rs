@@ -72,7 +72,7 @@ impl Gateway {
     }
 
     /// What the unit of an intent must look at again.
-    async fn holding(&self, token: Token16, minimum: Assurance) -> Result<Holding, Refusal> {
+    pub(super) async fn holding(&self, token: Token16, minimum: Assurance) -> Result<Holding, Refusal> {
         let session: HolderSession =
             self.peek(token.as_bytes()).await?.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
         let card = card_of(&session.card)?;
@@ -249,7 +249,7 @@ impl Gateway {
 /// Session and card of the holder who stands at the counter, to be looked at once
 /// more when the intent is committed.
 #[derive(Debug, Clone, Copy)]
-struct Holding {
+pub(super) struct Holding {
     token: Token16,
     minimum: Assurance,
     card: CardIdentifier,
@@ -257,7 +257,7 @@ struct Holding {
 }
 
 impl Holding {
-    fn touches(&self) -> [AggregateKey; 2] {
+    pub(super) fn touches(&self) -> [AggregateKey; 2] {
         let card = self.card.as_bytes();
         let standing = if self.card_is_ours {
             AggregateKey::of::<CardFile>(card)
@@ -267,7 +267,7 @@ impl Holding {
         [AggregateKey::of::<HolderSession>(self.token.as_bytes()), standing]
     }
 
-    fn stands(
+    pub(super) fn stands(
         &self,
         view: &View,
         participant: &ParticipantId,

@@ -85,6 +85,13 @@ methods! {
     ISSUE_CODE "/onecard.card.v1.CardService/IssueCode" Card High [Ecard] false;
 
     GET_TRANSACTION "/onecard.transaction.v1.TransactionService/GetTransaction" Transaction High [] false;
+    RESERVE "/onecard.transaction.v1.TransactionService/Reserve" Transaction High [Terminal] false;
+    CAPTURE "/onecard.transaction.v1.TransactionService/Capture" Transaction High [Terminal] false;
+    RELEASE "/onecard.transaction.v1.TransactionService/Release" Transaction Normal [Terminal] false;
+    REFUND "/onecard.transaction.v1.TransactionService/Refund" Transaction High [Terminal] false;
+    REVERSE "/onecard.transaction.v1.TransactionService/Reverse" Transaction High [Terminal, Operator] false;
+
+    GET_STATEMENT "/onecard.ledger.v1.LedgerService/GetStatement" Transaction Background [] false;
 }
 
 /// What a peer region's messages count as; not part of the terminals' contract.
@@ -105,6 +112,12 @@ mod tests {
     fn names_are_the_last_part() {
         assert_eq!(TAP.name, "Tap");
         assert_eq!(GET_TRANSACTION.name, "GetTransaction");
+    }
+
+    #[test]
+    fn who_sells_gives_back_and_the_desk_may_take_a_sale_back() {
+        assert_eq!(REFUND.roles, [Role::Terminal]);
+        assert_eq!(REVERSE.roles, [Role::Terminal, Role::Operator]);
     }
 
     #[test]

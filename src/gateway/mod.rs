@@ -11,6 +11,7 @@ mod ask;
 mod audit;
 mod authentication;
 mod call;
+mod caps;
 mod cards;
 mod deny;
 mod goodbye;
@@ -20,6 +21,7 @@ mod import;
 mod inquiry;
 mod library;
 pub mod method;
+mod money;
 mod options;
 mod policy;
 mod pool;
@@ -27,6 +29,7 @@ mod ports;
 mod reconcile;
 mod refusal;
 mod registry;
+mod statement;
 mod sweep;
 mod tasks;
 #[cfg(test)]
@@ -44,11 +47,13 @@ use arc_swap::ArcSwap;
 pub use admit::{Admission, Permit};
 pub use authentication::{ChipAsk, DocumentAsk};
 pub use call::{Call, Header};
+pub use caps::{CapBook, CapLine, LedgerFile};
 pub use home::PeerAsker;
 pub use import::{CardLine, ImportReport};
 pub use inquiry::{TransactionAsk, TransactionKey};
 pub use library::{Libraries, LibraryAsk};
 pub use method::{Method, Role};
+pub use money::MoneyAsk;
 pub use options::{Live, OperatorLine};
 pub use policy::{CodeHome, PolicyFile, ScenePolicy};
 pub use pool::CryptoPool;
@@ -100,6 +105,7 @@ pub struct Gateway {
     peer_rates: governor::DefaultKeyedRateLimiter<u32>,
     audit: audit::Audit,
     guesses: guesses::Guesses,
+    leases: caps::Leases,
     pool: pool::CryptoPool,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -131,6 +137,7 @@ impl Gateway {
             peer_rates: governor::RateLimiter::keyed(governor::Quota::per_second(limits::PEER_RATE)),
             audit: audit::Audit::default(),
             guesses: guesses::Guesses::default(),
+            leases: caps::Leases::default(),
             pool: pool::CryptoPool::new(),
             clock: parts.clock,
             rng: parts.rng,
@@ -223,6 +230,10 @@ impl Gateway {
     /// and a clock that is not absurd.
     fn authorise(&self, call: &Call, header: &Header) -> Result<(), Refusal> {
         self.live.load().policy.accepts(call.method.scene, header.purpose).map_err(Refusal::forbidden)?;
+        self.clock_is_sane(header)
+    }
+
+    fn clock_is_sane(&self, header: &Header) -> Result<(), Refusal> {
         if (header.terminal_time_ms - self.now_ms()).abs() > limits::TERMINAL_CLOCK_SKEW_MS {
             return Err(Refusal::invalid(vec![Violation::new(
                 "header.terminal_time_ms",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PolicyFile, Registry};
+use super::{CapBook, PolicyFile, Registry};
 use crate::{
     identity::CodeTables,
     model::ParticipantId,
@@ -23,6 +23,7 @@ pub struct Live {
     pub policy: PolicyFile,
     pub fares: FareBook,
     pub libraries: LibraryPolicy,
+    pub caps: CapBook,
     pub trust: TrustList,
     /// What codes there are; a card whose code is in none of them is not taken in.
     pub codes: CodeTables,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, Refusal, ask::Ask};
 use crate::{
+    ledger::payment,
     limits,
     model::{
         Assurance, PairwiseHolder, ParticipantId, Purpose, Reason, Scene, Subject, TransactionId,
@@ -68,6 +69,10 @@ impl TaskRunner {
 
 impl Gateway {
     async fn run_task(&self, task: DueTask) -> Result<(), Refusal> {
+        if task.kind == payment::EXPIRE {
+            metrics::task_run(payment::EXPIRE);
+            return self.expire_reservation(&task).await;
+        }
         if task.kind != library::INQUIRE {
             tracing::error!(kind = %task.kind, "a task of a kind that nobody here knows");
             return Ok(());

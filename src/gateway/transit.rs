@@ -2,12 +2,14 @@
 
 use prost::Message as _;
 
-use super::{Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of};
+use super::{
+    Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of, money::over_the_cap,
+};
 use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
     model::{
-        AggregateKey, Denial, Detail, Millis, Purpose, Scene, Status,
+        AggregateKey, Denial, Detail, Fen, Millis, Posting, Purpose, Scene, Status,
         record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
     scenes::{
@@ -101,13 +103,25 @@ impl Gateway {
             touches.push(AggregateKey::of::<DenyFile>(tap.card.as_bytes()));
         }
         let live = self.live();
-        self.commit(&ask, touches, move |view, now| {
-            if ask_deny_file && request.denied.is_none() {
-                request.denied = card::denial(view, &tap.card, now)?;
-            }
-            transit::tap(view, &request, now, &live.fares)
-        })
-        .await
+        let room = self.charge_room(&ask, request.card_province).await?;
+        let lets = room.as_ref().map(super::caps::Hold::room);
+        let committed = self
+            .commit(&ask, touches, move |view, now| {
+                if ask_deny_file && request.denied.is_none() {
+                    request.denied = card::denial(view, &tap.card, now)?;
+                }
+                let decision = transit::tap(view, &request, now, &live.fares)?;
+                let capped =
+                    lets.as_ref().is_some_and(|room| !super::caps::lets_through(room, &decision.postings));
+                Ok(if capped { over_the_cap(decision) } else { decision })
+            })
+            .await?;
+        if let Some(room) = room
+            && !committed.replayed
+        {
+            room.spend_on(&postings_of(&committed));
+        }
+        Ok(committed)
     }
 
     /// The card's transit key signed this tap; 4 µs, so inline.
@@ -155,4 +169,13 @@ impl Gateway {
         journeys.open = file.open.filter(|open| open.operator == participant.as_str());
         Ok(journeys)
     }
+}
+
+/// What an entry booked.
+fn postings_of(committed: &Committed) -> Vec<Posting> {
+    let posting = |one: &crate::model::record::Posting| Posting {
+        account: one.account.clone(),
+        amount: Fen::new(one.amount_fen),
+    };
+    committed.entry.postings.iter().map(posting).collect()
 }

@@ -59,6 +59,8 @@ impl AggregateKind {
             AggregateKind::CodeUse => "code-use",
             AggregateKind::Deny => "deny",
             AggregateKind::DenyListHead => "deny-list-head",
+            AggregateKind::Payment => "payment",
+            AggregateKind::CapQuota => "cap-quota",
             AggregateKind::Transit => "transit",
             AggregateKind::LibraryCase => "library-case",
             AggregateKind::ReconciliationCase => "reconciliation-case",

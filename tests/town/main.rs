@@ -16,6 +16,7 @@ mod kept_small;
 mod little_told;
 mod lost;
 mod measured;
+mod money;
 mod nobody_let_in;
 mod once;
 mod peers;

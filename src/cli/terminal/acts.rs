@@ -3,8 +3,8 @@
 use anyhow::{Context, bail};
 
 use super::{
-    args::{Act, Authenticate, CardAct, TerminalArgs},
-    library,
+    args::{Act, Authenticate, CardAct, Money, TerminalArgs},
+    library, money,
     print::{Fact, Report, status},
     session::{Role, Session},
 };
@@ -33,6 +33,7 @@ const COUNTER: Role = Role { scenes: &["authentication", "library", "card"] };
 const LIBRARY: Role = Role { scenes: &["library"] };
 const CARD: Role = Role { scenes: &["card"] };
 const ECARD: Role = Role { scenes: &["ecard", "card"] };
+const SELLER: Role = Role { scenes: &["transaction"] };
 const ANY: Role = Role { scenes: &["transit", "library", "authentication", "card"] };
 
 /// Makes a request with a fresh header, sends it and reports the answer. The
@@ -94,10 +95,19 @@ pub(super) async fn act(args: &TerminalArgs) -> anyhow::Result<Report> {
         }
         Act::Library(act) => library::act(&open(&LIBRARY).await?, act).await,
         Act::Card(act) => card(args, &town, act).await,
+        Act::Money(act) => money::act(&open(role_for(act)).await?, act).await,
         Act::Status { transaction, request } => {
             let session = open(&ANY).await?;
             found(&session, transaction.as_deref(), request.as_deref()).await
         }
+    }
+}
+
+/// Who reserves may also take back; a gate takes back its rides.
+fn role_for(act: &Money) -> &'static Role {
+    match act {
+        Money::Reserve { .. } | Money::Capture { .. } | Money::Release { .. } => &SELLER,
+        Money::Refund { .. } | Money::Reverse { .. } => &TRANSIT,
     }
 }
 
@@ -366,16 +376,16 @@ async fn found(
         .iter()
         .map(|step| {
             let (zh, en) = status(step.status());
-            format!("{} {zh} {en} {}", super::print::local_time(step.committed_at_ms), step.reason)
-                .trim_end()
-                .to_owned()
+            let at = super::print::local_time(step.committed_at_ms);
+            format!("{at} {} {zh} {en} {}", step.method, step.reason).trim_end().to_owned()
         })
         .collect();
-    let facts = vec![
+    let mut facts = vec![
         Fact::new("scene", "场景", response.scene.as_str()),
         Fact::new("method", "方法", response.method.as_str()),
         Fact::new("terminal", "终端", response.terminal.as_str()),
         Fact::new("steps", "步骤", steps.join("; ")),
     ];
+    facts.extend(money::standing_facts(response.money.as_ref()));
     session.report(response.request_id, response.answer, None, facts)
 }

@@ -59,6 +59,9 @@ pub enum Act {
     /// Care for the card itself
     #[command(subcommand)]
     Card(CardAct),
+    /// Reserve, capture, release, refund, reverse
+    #[command(subcommand)]
+    Money(Money),
     /// Ask what became of a transaction
     #[command(group = ArgGroup::new("by").required(true))]
     Status {
@@ -181,6 +184,71 @@ pub enum Library {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Money {
+    /// Reserve an amount in the holder's purse
+    #[command(group = ArgGroup::new("holder").required(true))]
+    Reserve {
+        /// Sample card of the holder; authenticated by its chip first
+        #[arg(long, group = "holder")]
+        card: Option<String>,
+        /// Holder session of an earlier `authenticate`
+        #[arg(long, group = "holder")]
+        session: Option<String>,
+        /// Integer fen
+        #[arg(long)]
+        amount_fen: i64,
+        /// How long it stands unless it is captured
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
+    /// Take what was reserved, or less
+    Capture {
+        #[arg(long)]
+        transaction: String,
+        /// Integer fen
+        #[arg(long)]
+        amount_fen: i64,
+    },
+    /// Let a reservation go
+    Release {
+        #[arg(long)]
+        transaction: String,
+    },
+    /// Give back a part of what was taken
+    Refund {
+        #[arg(long)]
+        transaction: String,
+        /// Integer fen
+        #[arg(long)]
+        amount_fen: i64,
+        #[arg(long, value_enum, default_value_t = CauseArg::Holder)]
+        cause: CauseArg,
+    },
+    /// Take a transaction back
+    #[command(group = ArgGroup::new("which").required(true))]
+    Reverse {
+        /// Transaction id, as an answer named it
+        #[arg(long, group = "which")]
+        transaction: Option<String>,
+        /// Request id, for a terminal that got no answer
+        #[arg(long, group = "which")]
+        request: Option<String>,
+        #[arg(long, value_enum, default_value_t = CauseArg::Terminal)]
+        cause: CauseArg,
+    },
+}
+
+/// Why money goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CauseArg {
+    Holder,
+    Terminal,
+    Duplicate,
+    Amount,
+    Desk,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum CardAct {
     /// Report a loss
     Loss {
@@ -246,6 +314,10 @@ mod tests {
             "card loss --card tj-001 --region tianjin",
             "card loss --card tj-001 --formal",
             "card state --card tj-001",
+            "money reserve --card bj-001 --amount-fen 5000 --seconds 60",
+            "money capture --transaction t --amount-fen 100",
+            "money refund --transaction t --amount-fen 100 --cause duplicate",
+            "money reverse --request 0192a3b4-c5d6-7000-8000-000000000000",
             "status --transaction 110000-000-0192a3b4c5d6-9f8e7d6c5b4a",
             "status --request 0192a3b4-c5d6-7000-8000-000000000000",
         ] {
@@ -261,6 +333,9 @@ mod tests {
             "authenticate code",
             "authenticate document --number 1",
             "library checkout --item A --card bj-001 --session 00",
+            "money reserve --amount-fen 5000",
+            "money reverse",
+            "money reverse --transaction a --request b",
             "status",
             "status --transaction a --request b",
         ] {

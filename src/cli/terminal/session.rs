@@ -26,6 +26,7 @@ pub(super) struct Session<'a> {
     args: &'a TerminalArgs,
     town: &'a Town,
     region: &'a TownRegion,
+    scenes: &'a [String],
     pub(super) terminal: Terminal,
     pub(super) cards: CardFiles,
 }
@@ -80,7 +81,14 @@ impl<'a> Session<'a> {
             file(&pki.join(format!("terminals/{name}.key")))?,
         );
         let terminal = Terminal::connect(&options).await?;
-        Ok(Session { args, town, region, terminal, cards: CardFiles::of(&args.data) })
+        let known = region.terminals.iter().find(|terminal| terminal.name == name);
+        let scenes = known.map_or(&[][..], |terminal| &terminal.scenes);
+        Ok(Session { args, town, region, scenes, terminal, cards: CardFiles::of(&args.data) })
+    }
+
+    /// Whether this terminal may use a scene.
+    pub(super) fn may(&self, scene: &str) -> bool {
+        self.scenes.iter().any(|may| may == scene)
     }
 
     /// A fresh header for this terminal and its operator.

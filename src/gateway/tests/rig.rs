@@ -267,6 +267,7 @@ pub fn live(trust: TrustList) -> Live {
         registry: Registry::build(&registry).expect("right participants"),
         policy,
         fares: fares(),
+        caps: CapBook::default(),
         libraries: LibraryPolicy { libraries: vec![library], inquiry: InquiryPolicy::default() },
         trust,
         codes: crate::identity::CodeTables::embedded().clone(),

@@ -20,7 +20,7 @@ use crate::{
     model::{Deadline, PeerCertificate, SystemClock},
     net::{self, Drained, Handle, Methods, Server, ServerOptions, TlsOptions, TlsState},
     proto::transaction::v1::{
-        GetTransactionRequest, GetTransactionResponse,
+        self as wire, GetTransactionRequest, GetTransactionResponse,
         get_transaction_request::By,
         transaction_service_server::{TransactionService, TransactionServiceServer},
     },
@@ -52,6 +52,46 @@ impl TransactionService for Desk {
         let answer = GetTransactionResponse { terminal: who.unwrap_or_default(), ..Default::default() };
         Ok(tonic::Response::new(answer))
     }
+
+    async fn reserve(
+        &self,
+        _: tonic::Request<wire::ReserveRequest>,
+    ) -> Result<tonic::Response<wire::ReserveResponse>, Status> {
+        Err(unserved())
+    }
+
+    async fn capture(
+        &self,
+        _: tonic::Request<wire::CaptureRequest>,
+    ) -> Result<tonic::Response<wire::CaptureResponse>, Status> {
+        Err(unserved())
+    }
+
+    async fn release(
+        &self,
+        _: tonic::Request<wire::ReleaseRequest>,
+    ) -> Result<tonic::Response<wire::ReleaseResponse>, Status> {
+        Err(unserved())
+    }
+
+    async fn refund(
+        &self,
+        _: tonic::Request<wire::RefundRequest>,
+    ) -> Result<tonic::Response<wire::RefundResponse>, Status> {
+        Err(unserved())
+    }
+
+    async fn reverse(
+        &self,
+        _: tonic::Request<wire::ReverseRequest>,
+    ) -> Result<tonic::Response<wire::ReverseResponse>, Status> {
+        Err(unserved())
+    }
+}
+
+/// The desk only answers who asks.
+fn unserved() -> Status {
+    Status::unimplemented("not at this desk")
 }
 
 pub(super) struct World {

@@ -1,0 +1,217 @@
+//! The money of a transaction: reserve, then capture or release; refund; reverse.
+//! The rules are in `ledger::payment`; here stand who may ask and what must be
+//! looked at when the answer is committed.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+
+use super::{Call, Gateway, Header, Refusal, TransactionKey, ask::Ask, method::Role, who::home_of};
+use crate::{
+    ledger::{
+        Account, ParticipantBook,
+        caps::CapOn,
+        payment::{self, About, Known, Later, ReserveAsk},
+    },
+    limits,
+    model::{
+        AggregateKey, Decision, Detail, Fen, Outcome, Purpose, Reason, Scene, TransactionId,
+        record::{Entry, Payment, TapDetail},
+    },
+    scenes::card::Granted,
+    store::{Committed, DueTask, Step, UnitMeta},
+};
+
+/// A request about money as a terminal sends it.
+#[derive(Debug, Clone)]
+pub enum MoneyAsk {
+    /// Reserves in the purse of the session's holder.
+    Reserve { amount: Fen, life_ms: i64 },
+    /// About a transaction that there is.
+    Later { of: TransactionKey, later: Later },
+}
+
+impl Gateway {
+    /// Carries out a request about money. What a rule declines is an answer.
+    ///
+    /// # Errors
+    /// A transaction that is not the caller's, a session that may not be used, a
+    /// purpose that the scene does not accept.
+    pub async fn money(&self, call: &Call, header: Header, ask: MoneyAsk) -> Result<Committed, Refusal> {
+        match ask {
+            MoneyAsk::Reserve { amount, life_ms } => self.reserve(call, &header, amount, life_ms).await,
+            MoneyAsk::Later { of, later } => self.later(call, &header, of, later).await,
+        }
+    }
+
+    async fn reserve(
+        &self,
+        call: &Call,
+        header: &Header,
+        amount: Fen,
+        life_ms: i64,
+    ) -> Result<Committed, Refusal> {
+        // Everybody may ask what became of a transaction; to reserve, a participant
+        // needs a line in the registry.
+        if !call.caller.participant.scenes.contains(&Scene::Transaction) {
+            return Err(Refusal::forbidden(Reason::SceneNotPermitted));
+        }
+        self.authorise(call, header)?;
+        let ask = self.ask(call, header);
+        let minimum = self.live().policy.minimum_assurance(Scene::Transaction);
+        let (who, assurance) = self.holder(&ask, header.session, minimum).await?;
+        let token = header.session.ok_or_else(|| Refusal::forbidden(Reason::SessionUnknown))?;
+        let holding = self.holding(token, minimum).await?;
+
+        let (participant, terminal) = (ask.participant().clone(), ask.terminal().clone());
+        let province = home_of(&who.card);
+        let reserve = ReserveAsk {
+            transaction: ask.transaction,
+            payer: Account::Purse { province },
+            payee: Account::Participant { participant: participant.clone(), book: ParticipantBook::Fees },
+            participant: participant.as_str().to_owned(),
+            scene: ask.meta.scene.name(),
+            amount,
+            life_ms,
+        };
+        let about = About { subject: Some(who.subject), pairwise: Some(who.pairwise) };
+        let capped = [CapOn::Participant(participant.clone()), CapOn::Region(province)];
+        let room = self.hold(&capped, amount).await?;
+        let mut touches = vec![AggregateKey::of::<Payment>(ask.transaction.as_bytes())];
+        touches.extend(holding.touches());
+        let within_caps = room.is_some();
+        let committed = self
+            .commit(&ask, touches, move |view, now| {
+                let stands = holding.stands(view, &participant, &terminal, now)?;
+                let mut decision = match stands {
+                    Err(reason) => payment::declined(reason, about),
+                    Ok(()) if !within_caps => payment::declined(Reason::CapExceeded, about),
+                    Ok(()) => payment::decide_reserve(&reserve, about, now),
+                };
+                decision.assurance = Some(assurance);
+                Ok(decision)
+            })
+            .await?;
+        if let Some(room) = room
+            && !committed.replayed
+            && committed.entry.reason.is_empty()
+        {
+            room.spend(amount);
+        }
+        Ok(committed)
+    }
+
+    async fn later(
+        &self,
+        call: &Call,
+        header: &Header,
+        of: TransactionKey,
+        later: Later,
+    ) -> Result<Committed, Refusal> {
+        let (transaction, steps) = self.correctable(call, of, later).await?;
+        let first = &steps.first().ok_or_else(Refusal::internal)?.entry;
+        // The purpose is that of what was paid for.
+        let scene = Scene::from_name(&first.scene).ok_or_else(Refusal::internal)?;
+        self.live.load().policy.accepts(scene, header.purpose).map_err(Refusal::forbidden)?;
+        self.clock_is_sane(header)?;
+        let known = payment::known(steps.iter().map(|step| &*step.entry));
+        let mut ask = self.ask(call, header);
+        ask.transaction = transaction;
+        ask.step = Step::Later { request: header.request, fingerprint: header.fingerprint };
+        let touches = vec![AggregateKey::of::<Payment>(transaction.as_bytes())];
+        self.commit(&ask, touches, move |view, now| {
+            payment::decide_later(view, transaction, later, &known, now)
+        })
+        .await
+    }
+
+    /// The transaction a later request is about. Another participant's is as unknown
+    /// as one that never was, but for the service desk's reversals.
+    async fn correctable(
+        &self,
+        call: &Call,
+        of: TransactionKey,
+        later: Later,
+    ) -> Result<(TransactionId, Vec<Committed>), Refusal> {
+        let participant = &call.caller.participant;
+        let unknown = || Refusal::not_found(Reason::TransactionUnknown);
+        let transaction = match of {
+            TransactionKey::Transaction(id) => id,
+            TransactionKey::Request(request) => {
+                let found = self.store.find(&participant.id, request).await?.ok_or_else(unknown)?;
+                transaction_of(&found.entry)?
+            }
+        };
+        let steps = self.store.steps(transaction).await?;
+        let first = steps.first().ok_or_else(unknown)?;
+        let own = first.entry.participant == participant.id.as_str();
+        let desk = participant.role == Role::Operator && matches!(later, Later::Reverse { .. });
+        if own || desk { Ok((transaction, steps)) } else { Err(unknown()) }
+    }
+
+    /// Lets a reservation go whose time is over; the task's own step.
+    pub(super) async fn expire_reservation(&self, task: &DueTask) -> Result<(), Refusal> {
+        let transaction = task.transaction;
+        let steps = self.store.steps(transaction).await?;
+        let first = &steps.first().ok_or_else(Refusal::internal)?.entry;
+        let Known { about, .. } = payment::known(steps.iter().map(|step| &*step.entry));
+        let ask = Ask {
+            meta: UnitMeta {
+                participant: first.participant.parse().map_err(|_| Refusal::internal())?,
+                terminal: first.terminal.parse().map_err(|_| Refusal::internal())?,
+                operator: Arc::from(first.operator_id.as_str()),
+                purpose: i32::try_from(first.purpose)
+                    .ok()
+                    .and_then(Purpose::from_number)
+                    .ok_or_else(Refusal::internal)?,
+                scene: Scene::Transaction,
+                method: "Expire",
+                terminal_time_ms: first.terminal_time_ms,
+                trace_id: first.trace_id.as_slice().try_into().ok(),
+            },
+            step: Step::Next,
+            transaction,
+            member: 0,
+            granted: Granted::default(),
+        };
+        let touches = vec![AggregateKey::of::<Payment>(transaction.as_bytes())];
+        self.commit(&ask, touches, move |view, now| payment::decide_expiry(view, transaction, about, now))
+            .await
+            .map(drop)
+    }
+}
+
+impl Gateway {
+    /// Room under the caps for a charge whose amount the fare table will say.
+    /// `None` where nothing is capped, which costs nothing.
+    pub(super) async fn charge_room(
+        &self,
+        ask: &Ask,
+        province: u32,
+    ) -> Result<Option<super::caps::Hold>, Refusal> {
+        if self.live.load().caps.is_empty() {
+            return Ok(None);
+        }
+        let capped = [CapOn::Participant(ask.participant().clone()), CapOn::Region(province)];
+        self.hold_up_to(&capped, Fen::new(limits::CHARGE_HELD_FEN)).await
+    }
+}
+
+fn transaction_of(entry: &Entry) -> Result<TransactionId, Refusal> {
+    let bytes = entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
+    Ok(TransactionId::from_bytes(bytes))
+}
+
+/// What becomes of a tap whose charge a cap does not let through: the same tap,
+/// declined, with no charge and no effect.
+pub(super) fn over_the_cap(charged: Decision) -> Decision {
+    let mut decision = Decision::new(Outcome::Declined(Reason::CapExceeded));
+    decision.subject = charged.subject;
+    decision.pairwise = charged.pairwise;
+    decision.assurance = charged.assurance;
+    if let Ok(mut tap) = TapDetail::decode(charged.detail.bytes) {
+        tap.charge = None;
+        decision.detail = Detail::personal(&tap);
+    }
+    decision
+}
