@@ -11,12 +11,15 @@ mod bad_input;
 mod borrowed;
 mod chip_relay;
 mod day;
+mod days_statement;
 mod document;
 mod evidence;
 mod lost;
 mod network;
 mod offline;
 mod once;
+mod refund;
+mod reversal;
 mod silent_library;
 mod story;
 
@@ -74,7 +77,10 @@ async fn days_end(town: RunningTown, story: &mut Story) -> anyhow::Result<()> {
             story.close(told);
         )*};
     }
-    chapters!(a_ride borrowed chip_relay once lost document silent_library bad_input offline);
+    chapters!(
+        a_ride borrowed chip_relay once lost document silent_library bad_input offline reversal refund
+        days_statement
+    );
     story.open(evidence::TITLE);
     let told = evidence::tell(day, story).await;
     story.close(told);
