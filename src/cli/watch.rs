@@ -13,7 +13,7 @@ use super::{
     load::{self, Fixed},
     options::StoreSection,
 };
-use crate::{gateway::Gateway, net::TlsState, store, telemetry::metrics};
+use crate::{gateway::Gateway, ledger::payment, net::TlsState, store, telemetry::metrics};
 
 /// How often the gauges of slow things are set.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -67,9 +67,11 @@ pub async fn archive(section: StoreSection, stop: CancellationToken) {
 async fn set_gauges(gateway: &Gateway) {
     let now = gateway.now_ms();
     let age = |since: i64| Duration::from_millis(u64::try_from(now - since).unwrap_or(0));
-    // Every pending transaction has a task, due now or later.
+    // Every pending transaction has a task, due now or later. A reservation has one
+    // too, and waits for nobody.
     match gateway.store().due_tasks(i64::MAX, PENDING_LOOKED_AT).await {
-        Ok(tasks) => {
+        Ok(mut tasks) => {
+            tasks.retain(|task| task.kind != payment::EXPIRE);
             let oldest =
                 tasks.iter().map(|task| task.transaction.made_at_ms()).min().map_or(Duration::ZERO, age);
             metrics::pending_transactions(tasks.len(), oldest);

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prost::Message as _;
@@ -102,9 +102,19 @@ pub(super) struct Leases(Mutex<HashMap<CapOn, Arc<Leased>>>);
 /// What is left of one cap's leases.
 #[derive(Debug, Default)]
 struct Leased {
-    left: Mutex<Option<(Window, i64)>>,
+    day: Mutex<Option<Day>>,
     /// One asks for more, the others wait for what it gets.
     asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Day {
+    window: Window,
+    left: i64,
+    /// The cap's size, and what it could not give any more. A cap's day only
+    /// shrinks, so nobody asks again for as much: a cap that is reached must not fill
+    /// the journal.
+    refused: Option<(Fen, i64)>,
 }
 
 impl Leases {
@@ -115,32 +125,44 @@ impl Leases {
 }
 
 impl Leased {
+    fn day(&self) -> MutexGuard<'_, Option<Day>> {
+        self.day.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes `least` to `most` of what is left of the window.
     fn take(&self, window: Window, least: i64, most: i64) -> Option<i64> {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, left) = left.as_mut()?;
-        if *of != window || *left < least {
-            return None;
-        }
-        let taken = most.min(*left);
-        *left -= taken;
+        let mut day = self.day();
+        let day = day.as_mut().filter(|day| day.window == window && day.left >= least)?;
+        let taken = most.min(day.left);
+        day.left -= taken;
         Some(taken)
     }
 
     /// Puts back what was not spent, or adds a lease. What belongs to a window that
     /// is over is forgotten.
     fn add(&self, window: Window, fen: i64) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        match left.as_mut() {
-            Some((of, left)) if *of == window => *left += fen,
-            Some((of, _)) if *of > window => {}
-            Some(_) | None => *left = Some((window, fen)),
+        let mut day = self.day();
+        match day.as_mut() {
+            Some(day) if day.window == window => day.left += fen,
+            Some(day) if day.window > window => {}
+            Some(_) | None => *day = Some(Day { window, left: fen, refused: None }),
         }
     }
 
     fn left(&self, window: Window) -> i64 {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.filter(|(of, _)| *of == window).map_or(0, |(_, fen)| fen)
+        self.day().filter(|day| day.window == window).map_or(0, |day| day.left)
+    }
+
+    fn refuse(&self, window: Window, daily: Fen, needs: i64) {
+        self.add(window, 0);
+        if let Some(day) = self.day().as_mut().filter(|day| day.window == window) {
+            day.refused = Some((daily, needs));
+        }
+    }
+
+    fn is_refused(&self, window: Window, daily: Fen, needs: i64) -> bool {
+        let day = self.day().filter(|day| day.window == window);
+        day.and_then(|day| day.refused).is_some_and(|(of, refused)| of == daily && needs >= refused)
     }
 }
 
@@ -216,17 +238,15 @@ impl Gateway {
         let window = Window::of(self.now_ms());
         let mut hold = Hold { window, held: Vec::new() };
         for cap in capped.iter().filter_map(|on| live.caps.0.get(on)) {
-            let leased = self.leases.of(&cap.on);
-            let taken = match self.take(cap, window, most.get(), most.get()).await? {
-                Some((_, taken)) => taken,
-                None => leased.take(window, 0, most.get()).unwrap_or(0),
-            };
+            let taken = self.take(cap, window, 1, most.get()).await?;
+            let (leased, taken) = taken.unwrap_or_else(|| (self.leases.of(&cap.on), 0));
             hold.held.push((cap.on.clone(), leased, taken));
         }
         Ok((!hold.held.is_empty()).then_some(hold))
     }
 
-    /// Takes from what is leased; leases more where that is not enough.
+    /// Takes `least` to `most` from what is leased; leases more where that is less
+    /// than `most`.
     async fn take(
         &self,
         cap: &Cap,
@@ -235,25 +255,35 @@ impl Gateway {
         most: i64,
     ) -> Result<Option<(Arc<Leased>, i64)>, Refusal> {
         let leased = self.leases.of(&cap.on);
-        if let Some(taken) = leased.take(window, least, most) {
+        if let Some(taken) = leased.take(window, most, most) {
             return Ok(Some((leased, taken)));
         }
         let asking = leased.asking.lock().await;
-        loop {
-            if let Some(taken) = leased.take(window, least, most) {
-                drop(asking);
-                return Ok(Some((leased, taken)));
+        let taken = loop {
+            if let Some(taken) = leased.take(window, most, most) {
+                break Some(taken);
             }
-            let needs = (least - leased.left(window)).max(1);
-            match self.lease_cap(cap, window, Fen::new(needs)).await? {
+            let left = leased.left(window);
+            let (needs, wants) = ((least - left).max(1), (most - left).max(1));
+            if leased.is_refused(window, cap.daily, needs) {
+                break leased.take(window, least, most);
+            }
+            match self.lease_cap(cap, window, (Fen::new(needs), Fen::new(wants))).await? {
                 Some(granted) => leased.add(window, granted),
-                None => return Ok(None),
+                None => leased.refuse(window, cap.daily, needs),
             }
-        }
+            // Others put back and take meanwhile; what is there now is enough or the
+            // next turn asks again.
+            if let Some(taken) = leased.take(window, least, most) {
+                break Some(taken);
+            }
+        };
+        drop(asking);
+        Ok(taken.map(|taken| (leased, taken)))
     }
 
     /// Leases a part of a cap's day, in an entry of its own.
-    async fn lease_cap(&self, cap: &Cap, window: Window, needs: Fen) -> Result<Option<i64>, Refusal> {
+    async fn lease_cap(&self, cap: &Cap, window: Window, needs: (Fen, Fen)) -> Result<Option<i64>, Refusal> {
         let id = quota_id(&sm3(&[cap.on.to_string().as_bytes()]), window.number());
         let cap = cap.clone();
         let committed = self

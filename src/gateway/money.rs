@@ -114,7 +114,12 @@ impl Gateway {
         let scene = Scene::from_name(&first.scene).ok_or_else(Refusal::internal)?;
         self.live.load().policy.accepts(scene, header.purpose).map_err(Refusal::forbidden)?;
         self.clock_is_sane(header)?;
-        let known = payment::known(steps.iter().map(|step| &*step.entry));
+        let mut known = payment::known(steps.iter().map(|step| &*step.entry));
+        if first.participant != call.caller.participant.id.as_str() {
+            // The holder's name is the seller's alone: two participants must not be
+            // able to join their records by it.
+            known.about.pairwise = None;
+        }
         let mut ask = self.ask(call, header);
         ask.transaction = transaction;
         ask.step = Step::Later { request: header.request, fingerprint: header.fingerprint };

@@ -91,8 +91,8 @@ pub fn takes(postings: &[Posting]) -> Vec<(CapOn, Fen)> {
     takes
 }
 
-/// Decides a lease: `needs` at least, a chunk where there is room. The granted
-/// amount is the growth of `leased_fen`. Declined when not even `needs` is left.
+/// Decides a lease: `needs` at least, `wants` or a chunk where there is room. The
+/// granted amount is in the detail. Declined when not even `needs` is left.
 ///
 /// # Errors
 /// When the quota cannot be read.
@@ -100,7 +100,7 @@ pub fn lease(
     view: &View,
     id: &[u8],
     cap: &Cap,
-    needs: Fen,
+    (needs, wants): (Fen, Fen),
     window: Window,
     now: Millis,
 ) -> Result<Decision, CorruptAggregate> {
@@ -110,7 +110,7 @@ pub fn lease(
     if needs.get() > left || window_of(now) > window.number() {
         return Ok(Decision::new(Outcome::Declined(Reason::CapExceeded)));
     }
-    let granted = needs.max(cap.chunk()).get().min(left);
+    let granted = needs.max(wants).max(cap.chunk()).get().min(left);
     quota.cap = cap.on.to_string();
     quota.date = window.number();
     quota.leased_fen += granted;
@@ -125,8 +125,8 @@ pub fn lease(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message as _;
     use proptest::prelude::*;
+    use prost::Message as _;
 
     const AT: Millis = 1_790_000_000_000;
 
@@ -141,7 +141,7 @@ mod tests {
             let mut view = View::default().missing::<CapQuota>(b"cap");
             let mut leased = 0;
             for needs in asks {
-                let decision = lease(&view, b"cap", &cap, Fen::new(needs), window, AT).expect("readable");
+                let decision = lease(&view, b"cap", &cap, (Fen::new(needs), Fen::new(needs * 2)), window, AT).expect("readable");
                 if decision.outcome != Outcome::Approved {
                     prop_assert!(leased + needs > daily, "declined although there was room");
                     continue;
@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn a_day_that_is_over_leases_nothing() {
         let view = View::default().missing::<CapQuota>(b"cap");
-        let decision = lease(&view, b"cap", &cap(10), Fen::new(1), Window::of(AT - 86_400_000), AT);
+        let decision =
+            lease(&view, b"cap", &cap(10), (Fen::new(1), Fen::new(1)), Window::of(AT - 86_400_000), AT);
         assert_eq!(decision.expect("readable").outcome, Outcome::Declined(Reason::CapExceeded));
     }
 

@@ -164,7 +164,7 @@ fn parallel_reversals_have_one_effect() {
             let gates = gates(stage).await;
             let desk = stage.terminal("bj-desk-desk-01").await;
             let (paid, fare) = ride(&gates[0], &stage.card("bj")).await;
-            let transaction = paid.transaction_id;
+            let transaction = paid.transaction_id.clone();
             let asked: Vec<_> = (0..24)
                 .map(|at| {
                     // The service desk takes part in it.
@@ -174,9 +174,11 @@ fn parallel_reversals_have_one_effect() {
                 })
                 .collect();
             let mut effects = 0;
-            for one in asked {
+            for (at, one) in asked.into_iter().enumerate() {
                 let response = one.await.expect("no panic");
                 let answer = response.answer.as_ref().expect("an answer");
+                let told = if at % 6 == 5 { "" } else { paid.holder_id.as_str() };
+                assert_eq!(answer.holder_id, told, "the desk is not told how the metro knows the holder");
                 assert_eq!(answer.status(), TransactionStatus::Reversed, "whoever is told, it is reversed");
                 assert_eq!(response.money.expect("money").refunded_fen, fare);
                 if answer.reason.is_empty() {

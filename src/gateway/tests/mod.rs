@@ -6,6 +6,7 @@ mod deny;
 mod import;
 mod kept;
 mod library;
+mod money;
 mod reconcile;
 pub(crate) mod rig;
 mod taps;

@@ -232,7 +232,7 @@ id = "lib"
 name_zh = "图书馆"
 name_en = "Library"
 role = "terminal"
-scenes = ["library", "authentication"]
+scenes = ["library", "authentication", "transaction"]
 terminals = ["desk", "kiosk"]
 attributes = ["AAC003"]
 library = "lib"
@@ -417,7 +417,7 @@ impl Region {
         };
         change(&mut ask);
         let record = TapRecord {
-            kind: 1,
+            kind: u8::try_from(ask.side.number()).expect("small"),
             station: &ask.station,
             line: &ask.line,
             tapped_at_ms: ask.tapped_at_ms,

@@ -88,11 +88,14 @@ fn region_name(province: u32) -> String {
 pub fn commands(prepared: &Prepared, program: &Path, data: &Path) -> Vec<(&'static str, String)> {
     let program = word(program);
     let folder = word(data);
-    let terminal = if data == Path::new(".onecard") {
-        format!("{program} terminal")
-    } else {
-        format!("{program} terminal --data {folder}")
+    let town_of = |command: &str| {
+        if data == Path::new(".onecard") {
+            format!("{program} {command}")
+        } else {
+            format!("{program} {command} --data {folder}")
+        }
     };
+    let (terminal, statement) = (town_of("terminal"), town_of("statement"));
     let ops = RegionPlan::at(prepared.plan.regions[0].ops);
     vec![
         (
@@ -127,6 +130,11 @@ pub fn commands(prepared: &Prepared, program: &Path, data: &Path) -> Vec<(&'stat
             "查询交易结果 what became of a transaction",
             format!("{terminal} status --region beijing --as bj-metro-gate-01 --request REQUEST_ID"),
         ),
+        (
+            "预授权 reserve in a holder's purse",
+            format!("{terminal} money reserve --card bj-003 --region beijing --amount-fen 5000"),
+        ),
+        ("地铁日结单 the metro's statement of the day", format!("{statement} --participant bj-metro")),
         (
             "离线校验账本 check a journal without its gateway",
             format!(
@@ -213,6 +221,7 @@ mod tests {
             "已过有效期",
             "'/opt/my tools/onecard' terminal tap",
             "journal verify .onecard/beijing/journal",
+            "statement --participant bj-metro",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
@@ -223,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let prepared = Prepared::make(folder.path(), &TownPlan::standard(1)).expect("made");
         for (_, command) in commands(&prepared, Path::new("onecard"), Path::new("/tmp/town")) {
-            let needs = command.contains(" terminal ") || command.contains(" journal ");
+            let needs = [" terminal ", " statement ", " journal "].iter().any(|word| command.contains(word));
             assert_eq!(needs, command.contains("/tmp/town"), "{command}");
         }
     }

@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{super::*, rig::*};
+use crate::{
+    ledger::{
+        payment::{Cause, Later},
+        window::Window,
+    },
+    model::{Fen, Purpose, Status, Token16, TransactionId},
+    store::Committed,
+};
+
+/// A region whose metro may take this much in a day.
+fn capped(region: &Region, daily_fen: i64) {
+    let line = CapLine { participant: Some("metro".into()), region: None, daily_fen };
+    let caps = CapBook::build(&LedgerFile { cap: vec![line] }).expect("a cap");
+    let trust = region.gateway.live().trust.clone();
+    region.gateway.replace_live(Live { caps, ..live(trust) });
+}
+
+async fn tapped(region: &Region, request: u8, person: &Person, side: TapSide, counter: u32) -> Committed {
+    let station = match side {
+        TapSide::Entry => "西直门",
+        TapSide::Exit => "国贸",
+    };
+    let tap = region.tap_as(request, person, counter, |tap| {
+        (tap.side, tap.station, tap.line) = (side, station.into(), String::new());
+    });
+    tap.await.expect("an answer")
+}
+
+/// Rides once; what it cost, or the reason it was declined for.
+async fn ride(region: &Region, person: &Person, at: u8) -> Result<i64, String> {
+    let (entry, exit) = (at * 2 + 1, at * 2 + 2);
+    let entered = tapped(region, entry, person, TapSide::Entry, entry.into()).await;
+    assert_eq!(entered.entry.reason, "", "an entry costs nothing");
+    let left = tapped(region, exit, person, TapSide::Exit, exit.into()).await;
+    if left.entry.reason.is_empty() {
+        Ok(left.entry.postings.iter().map(|posting| posting.amount_fen.max(0)).sum())
+    } else {
+        assert!(left.entry.postings.is_empty(), "what is declined moves nothing");
+        Err(left.entry.reason.clone())
+    }
+}
+
+#[tokio::test]
+async fn charges_stop_at_the_cap_of_the_day_and_go_on_the_next() {
+    let (bj, _tj) = regions();
+    let people = join_all((1..=6).map(|number| bj.import(number))).await;
+    let fare = ride(&bj, &people[0], 0).await.expect("nothing is capped yet");
+    capped(&bj, fare * 3 + fare / 2);
+    for (at, person) in (1..).zip(&people[1..4]) {
+        assert_eq!(ride(&bj, person, at).await, Ok(fare));
+    }
+    assert_eq!(ride(&bj, &people[4], 4).await, Err("CAP_EXCEEDED".into()));
+    bj.clock.advance_ms(86_400_000);
+    assert_eq!(ride(&bj, &people[5], 5).await, Ok(fare));
+}
+
+#[tokio::test]
+async fn a_cap_is_never_exceeded_over_restarts() {
+    let (mut bj, _tj) = regions();
+    let people = join_all((1..=12).map(|number| bj.import(number))).await;
+    let fare = ride(&bj, &people[0], 0).await.expect("nothing is capped yet");
+    let daily = fare * 5;
+    let mut taken = 0;
+    for (at, person) in (1..).zip(&people[1..]) {
+        capped(&bj, daily);
+        taken += ride(&bj, person, at).await.unwrap_or(0);
+        if at % 3 == 0 {
+            bj = bj.restart();
+        }
+    }
+    assert!(taken <= daily, "{taken} of {daily}");
+    assert!(taken >= fare * 2, "the cap lets {taken} through");
+}
+
+async fn session(region: &Region, request: u8, person: &Person) -> Token16 {
+    let code = region.code(request, person.card).await;
+    let scanned = region.scan(request, &code).await.expect("a good code");
+    Token16::from_bytes(card_detail(&scanned).holder_session.try_into().expect("16 bytes"))
+}
+
+async fn reserve(region: &Region, request: u8, session: Token16, amount: i64, life_ms: i64) -> Committed {
+    let call = region.call("lib:desk", &method::RESERVE);
+    let header = Header { session: Some(session), ..region.header(request, Purpose::LibraryLoan) };
+    let ask = MoneyAsk::Reserve { amount: Fen::new(amount), life_ms };
+    region.gateway.money(&call, header, ask).await.expect("an answer")
+}
+
+async fn later(region: &Region, request: u8, of: TransactionId, later: Later) -> Committed {
+    let call = region.call("lib:desk", &method::CAPTURE);
+    let ask = MoneyAsk::Later { of: TransactionKey::Transaction(of), later };
+    region.gateway.money(&call, region.header(request, Purpose::LibraryLoan), ask).await.expect("an answer")
+}
+
+fn id_of(committed: &Committed) -> TransactionId {
+    TransactionId::from_bytes(committed.entry.transaction_id.as_slice().try_into().expect("16 bytes"))
+}
+
+#[tokio::test]
+async fn a_reservation_ends_when_its_time_is_over_and_not_before() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    let reserved = reserve(&bj, 2, session, 5_000, 60_000).await;
+    assert_ended(&reserved, Status::Reserved, "");
+    assert!(reserved.entry.postings.is_empty(), "reserving moves nothing");
+    let runner = TaskRunner::new(Arc::clone(&bj.gateway), Duration::from_secs(1));
+    bj.clock.advance_ms(59_999);
+    runner.turn().await;
+    let last = async || bj.gateway.store().steps(id_of(&reserved)).await.expect("readable").pop();
+    assert_ended(&last().await.expect("there"), Status::Reserved, "");
+    bj.clock.advance_ms(1);
+    // Before the task comes by, too: what is over is over.
+    let late = later(&bj, 3, id_of(&reserved), Later::Capture { amount: Fen::new(1) }).await;
+    assert_ended(&late, Status::Reserved, "RESERVATION_EXPIRED");
+    runner.turn().await;
+    assert_ended(&last().await.expect("there"), Status::Reversed, "RESERVATION_EXPIRED");
+    let repeat = reserve(&bj, 2, session, 5_000, 60_000).await;
+    assert!(repeat.replayed);
+    assert_ended(&repeat, Status::Reversed, "RESERVATION_EXPIRED");
+    assert!(bj.gateway.store().due_tasks(i64::MAX, 9).await.expect("readable").is_empty());
+}
+
+#[tokio::test]
+async fn a_capture_takes_its_part_and_ends_the_task() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    let reserved = reserve(&bj, 2, session, 5_000, 60_000).await;
+    let taken = later(&bj, 3, id_of(&reserved), Later::Capture { amount: Fen::new(3_000) }).await;
+    assert_ended(&taken, Status::Completed, "");
+    let sums: Vec<_> =
+        taken.entry.postings.iter().map(|one| (one.account.as_str(), one.amount_fen)).collect();
+    assert_eq!(sums, [("purse/110000", 3_000), ("participant/lib/fees", -3_000)]);
+    assert!(bj.gateway.store().due_tasks(i64::MAX, 9).await.expect("readable").is_empty());
+    let back = later(&bj, 4, id_of(&reserved), Later::Reverse { cause: Cause::Holder }).await;
+    assert_ended(&back, Status::Reversed, "");
+    assert_eq!(back.entry.corrects_step, 2, "it names the capture, the second step");
+    assert_eq!(back.entry.subject, reserved.entry.subject, "it is about the same holder");
+    // What came of the first request is not hidden by later ones.
+    let repeat = reserve(&bj, 2, session, 5_000, 60_000).await;
+    assert_eq!((repeat.replayed, &repeat.entry), (true, &reserved.entry));
+    let totals = bj.gateway.store().ledger_totals().await.expect("readable");
+    assert_eq!((totals.sum_fen(), totals.count), (0, 4));
+    let today = Window::of(bj.gateway.now_ms());
+    let lib = "lib".parse().expect("well formed");
+    let told = bj.gateway.statement(&lib, today).await.expect("readable");
+    assert_eq!(
+        (told.total.earned.get(), told.total.given_back.get(), told.total.closing.get()),
+        (3_000, 3_000, 0)
+    );
+    assert!(!told.is_final);
+}
