@@ -180,6 +180,10 @@ pub const AMOUNT_FEN_MAX: i64 = 100_000_000;
 /// forgotten one frees the purse. Shorter than a second nobody could capture it.
 pub const RESERVATION_LIFE_MS: std::ops::RangeInclusive<i64> = 1_000..=30 * 86_400_000;
 
+/// How long after its midnight a business day is called final: longer than any commit
+/// takes that was stamped before.
+pub const WINDOW_SETTLES_MS: i64 = 60_000;
+
 /// Held under a cap while a charge is decided whose amount only the fare table knows:
 /// 100 yuan, more than any city ride costs.
 pub const CHARGE_HELD_FEN: i64 = 10_000;

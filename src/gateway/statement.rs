@@ -8,6 +8,7 @@ use crate::{
         statement::{DayBalance, Statement, accounts_of, statement},
         window::Window,
     },
+    limits,
     model::{Fen, ParticipantId},
 };
 
@@ -30,7 +31,9 @@ impl Gateway {
                 count: one.count,
             })
             .collect();
-        statement(participant, window, &balances, Window::of(self.now_ms())).map_err(|error| {
+        // What was committed in the last moment of a day may still be on its way.
+        let settled = Window::of(self.now_ms() - limits::WINDOW_SETTLES_MS);
+        statement(participant, window, &balances, settled).map_err(|error| {
             tracing::error!(%participant, %error, "a statement cannot be made");
             Refusal::internal()
         })

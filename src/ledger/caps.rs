@@ -125,8 +125,8 @@ pub fn lease(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::decoded;
     use proptest::prelude::*;
-    use prost::Message as _;
 
     const AT: Millis = 1_790_000_000_000;
 
@@ -146,11 +146,12 @@ mod tests {
                     prop_assert!(leased + needs > daily, "declined although there was room");
                     continue;
                 }
-                let granted = i64::decode(decision.detail.bytes.clone()).expect("a number");
+                let granted = decoded::<i64>(&decision.detail.bytes).expect("a number");
                 prop_assert!(granted >= needs);
                 leased += granted;
                 prop_assert!(leased <= daily);
-                let quota = CapQuota::decode(decision.writes[0].body.clone().expect("written")).expect("a quota");
+                let body = decision.writes[0].body.as_ref().expect("written");
+                let quota: CapQuota = decoded(body).expect("a quota");
                 prop_assert_eq!(quota.leased_fen, leased);
                 view = View::default().holding(b"cap", &quota);
             }

@@ -60,6 +60,11 @@ impl Detail {
     }
 }
 
+/// A record of the journal from its bytes; `None` when they are none.
+pub fn decoded<T: Message + Default>(bytes: &[u8]) -> Option<T> {
+    T::decode(bytes).ok()
+}
+
 /// What `decide` says: the outcome and everything that becomes true with it, in
 /// one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub mod record;
 pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate, Stored, View};
 pub use caller::{CertIdentity, ConnectionId, Deadline, PeerCertificate};
 pub use clock::{Clock, ManualClock, Millis, Rng, SystemClock, SystemRng};
-pub use entry::{Decision, Detail, Posting, Receipt, Task, Write};
+pub use entry::{Decision, Detail, Posting, Receipt, Task, Write, decoded};
 pub use ids::{
     BadId, HolderId, PairwiseHolder, ParticipantId, RequestId, Subject, TerminalId, Token16, TransactionId,
 };

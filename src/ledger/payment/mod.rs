@@ -14,15 +14,13 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use prost::Message as _;
-
 pub use read::{Known, detail_of, known};
 pub use rules::{Moved, capture, expire, refund, release, reserve, reverse};
 
 use super::Account;
 use crate::model::{
-    CorruptAggregate, Decision, Detail, Fen, Millis, Outcome, PairwiseHolder, Reason, Status, Subject, Task,
-    TransactionId, View, Write,
+    AggregateKind, CorruptAggregate, Decision, Detail, Fen, Millis, Outcome, PairwiseHolder, Reason, Status,
+    Subject, Task, TransactionId, View, Write,
     record::{Payment, PaymentDetail},
 };
 
@@ -184,8 +182,7 @@ pub fn decide_later(
     decision.corrects = known.capture_step.filter(|_| moved.corrects);
     decision.detail = detail(later.act(), asked, &moved.payment, cause, moved.amount);
     if payment.is_some_and(|before| before.status == Status::Reserved.number()) {
-        decision.tasks =
-            vec![Task { kind: EXPIRE, due_at_ms: now, done: true, body: bytes::Bytes::new() }];
+        decision.tasks = vec![Task { kind: EXPIRE, due_at_ms: now, done: true, body: bytes::Bytes::new() }];
     }
     decision.writes = vec![Write::put(transaction.as_bytes(), &moved.payment)];
     decision.postings = moved.postings;
@@ -196,14 +193,15 @@ pub fn decide_later(
 /// One that was captured or released meanwhile is final, so that this is not run.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// When the file is not there or cannot be read.
 pub fn decide_expiry(
     view: &View,
     transaction: TransactionId,
     about: About,
     now: Millis,
 ) -> Result<Decision, CorruptAggregate> {
-    let payment: Payment = view.get(transaction.as_bytes())?.unwrap_or_default();
+    let payment: Payment =
+        view.get(transaction.as_bytes())?.ok_or(CorruptAggregate { kind: AggregateKind::Payment })?;
     let (due_at_ms, done, moved) = match expire(&payment, now) {
         Ok(moved) => (now, true, Some(moved)),
         Err(due_at_ms) => (due_at_ms, false, None),
@@ -241,5 +239,5 @@ fn detail(act: PaymentAct, asked: Fen, payment: &Payment, cause: u32, moved: Fen
         reversed: payment.reversed,
         moved_fen: moved.get(),
     };
-    Detail { schema: 1, bytes: detail.encode_to_vec().into(), personal: false }
+    Detail::open(&detail)
 }

@@ -1,12 +1,10 @@
 //! A transaction's money, read from its entries.
 
-use prost::Message as _;
-
 use super::About;
 use crate::{
     ledger::window::window_of,
     model::{
-        AggregateBody as _, PairwiseHolder, Scene, Status, Subject,
+        AggregateBody as _, PairwiseHolder, Scene, Status, Subject, decoded,
         record::{Entry, Payment, PaymentDetail, PaymentLeg},
     },
 };
@@ -43,7 +41,7 @@ pub fn known<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Known {
         }
         let kind = u32::from(Payment::KIND.number());
         if let Some(write) = entry.writes.iter().find(|write| write.kind == kind)
-            && let Ok(file) = Payment::decode(write.body.as_slice())
+            && let Some(file) = decoded::<Payment>(&write.body)
         {
             known.payment = Some(file);
         }
@@ -75,5 +73,5 @@ pub fn detail_of(entry: &Entry) -> Option<PaymentDetail> {
     if entry.scene != Scene::Transaction.name() || entry.detail.is_empty() {
         return None;
     }
-    PaymentDetail::decode(entry.detail.as_slice()).ok()
+    decoded(&entry.detail)
 }

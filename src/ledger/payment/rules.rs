@@ -22,7 +22,8 @@ pub struct Moved {
 
 /// A new reservation. It moves nothing yet.
 pub fn reserve(ask: &ReserveAsk, now: Millis) -> Payment {
-    let leg = |account: &crate::ledger::Account| PaymentLeg { account: account.to_string(), ..Default::default() };
+    let leg =
+        |account: &crate::ledger::Account| PaymentLeg { account: account.to_string(), ..Default::default() };
     Payment {
         participant: ask.participant.clone(),
         scene: ask.scene.to_owned(),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     ledger::{ParticipantBook, assert_balanced},
-    model::{Posting, record::PaymentLeg},
+    model::{Posting, decoded, record::PaymentLeg},
 };
 
 const AT: Millis = 1_790_000_000_000;
@@ -152,8 +152,11 @@ fn what_the_file_says_overrules_what_was_read_before() {
     let later = Later::Refund { amount: Fen::new(400), cause: Cause::Holder };
     let first = decide_later(&View::default().missing::<Payment>(id.as_bytes()), id, later, &read, AT);
     let first = first.expect("decided");
-    assert_eq!((first.outcome, first.status, first.corrects), (Outcome::Approved, Status::Completed, Some(0)));
-    let file = Payment::decode(first.writes[0].body.clone().expect("written")).expect("a payment");
+    assert_eq!(
+        (first.outcome, first.status, first.corrects),
+        (Outcome::Approved, Status::Completed, Some(0))
+    );
+    let file: Payment = decoded(first.writes[0].body.as_ref().expect("written")).expect("a payment");
     let view = View::default().holding(id.as_bytes(), &file);
     let second = decide_later(&view, id, later, &read, AT).expect("decided");
     assert_eq!(second.outcome, Outcome::Declined(Reason::AmountExceedsCapture));
@@ -203,7 +206,8 @@ fn run(mut payment: Payment, mut booked: Vec<Posting>, acts: Vec<Act>) -> Result
         };
         let Ok(moved) = moved else { continue };
         prop_assert_eq!(assert_balanced(&moved.postings), Ok(()));
-        let (before, after) = (Status::from_number(payment.status), Status::from_number(moved.payment.status));
+        let (before, after) =
+            (Status::from_number(payment.status), Status::from_number(moved.payment.status));
         prop_assert!(crate::model::lifecycle::may_follow(before, after.expect("a status")));
         reversals += u32::from(moved.payment.reversed);
         booked.extend(moved.postings);
