@@ -4,6 +4,7 @@
 mod cards;
 mod check;
 pub mod edge;
+mod fold;
 mod journal;
 mod lines;
 pub mod load;

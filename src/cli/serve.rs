@@ -15,7 +15,7 @@ use clap::Args;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    edge,
+    edge, fold,
     lines::Lines,
     load::{self, Fixed, Loaded},
     open::{self, Opened},
@@ -107,6 +107,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
     background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
     background.spawn(watch::archive(file.store.clone(), stop.clone()));
+    background.spawn(fold::in_full(file.store.dir.join("journal"), stop.clone()));
 
     let drain = CancellationToken::new();
     let terminals_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.terminals), Arc::clone(&clock))?);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Fen, FenOverflow, Posting};
+use crate::model::{Fen, FenOverflow, Posting, record::Entry};
 
 /// Postings that do not sum to zero. Nothing with such postings may be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,27 @@ pub fn sums<'a>(
     Ok(sums)
 }
 
+/// Every posting of a journal, summed entry by entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whole {
+    /// Zero, or money came from nowhere.
+    pub sum_fen: i128,
+    pub postings: u64,
+    /// The first transaction with an entry that does not sum to zero by itself.
+    pub unbalanced: Option<Vec<u8>>,
+}
+
+impl Whole {
+    pub fn add(&mut self, entry: &Entry) {
+        let sum: i128 = entry.postings.iter().map(|posting| i128::from(posting.amount_fen)).sum();
+        self.sum_fen += sum;
+        self.postings += entry.postings.len() as u64;
+        if sum != 0 && self.unbalanced.is_none() {
+            self.unbalanced = Some(entry.transaction_id.clone());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +76,26 @@ mod tests {
             assert_balanced(&[posting("a", i64::MAX), posting("b", 1)]),
             Err(Unbalanced::Overflow(FenOverflow))
         );
+    }
+
+    #[test]
+    fn the_whole_names_the_first_entry_that_does_not_sum_to_zero() {
+        let entry = |number: u8, fens: &[i64]| Entry {
+            transaction_id: vec![number; 16],
+            postings: fens
+                .iter()
+                .map(|fen| crate::model::record::Posting { account: "a".to_owned(), amount_fen: *fen })
+                .collect(),
+            ..Entry::default()
+        };
+        let mut whole = Whole::default();
+        whole.add(&entry(1, &[300, -300]));
+        assert_eq!((whole.sum_fen, whole.postings, &whole.unbalanced), (0, 2, &None));
+        whole.add(&entry(2, &[5]));
+        whole.add(&entry(3, &[-5]));
+        // Two wrongs make the sum right again; the entry is still named.
+        assert_eq!((whole.sum_fen, whole.postings), (0, 4));
+        assert_eq!(whole.unbalanced, Some(vec![2; 16]));
     }
 
     proptest! {

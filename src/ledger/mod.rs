@@ -18,4 +18,4 @@ pub mod statement;
 pub mod window;
 
 pub use account::{Account, BadAccount, Fund, ParticipantBook};
-pub use balance::{Unbalanced, assert_balanced, sums};
+pub use balance::{Unbalanced, Whole, assert_balanced, sums};

@@ -342,6 +342,13 @@ fn a_days_statement_has_every_fen() {
             stage.restart("beijing").await;
             let gate = stage.terminal("bj-metro-gate-01").await;
             assert_eq!(statement(&gate, &date.to_string()).await, told, "the same after kill -9");
+            // The whole journal is summed anew after the start: two charges, a refund and
+            // a reversal, two postings each.
+            until_asked("the sum in full", async || {
+                stage.metric("beijing", "onecard_ledger_folded_postings", &[]) == 8.0
+            })
+            .await;
+            assert_eq!(stage.metric("beijing", "onecard_ledger_folded_sum_fen", &[]), 0.0);
             let bus = stage.terminal("bj-bus-bus-01").await;
             assert_eq!(statement(&bus, &date.to_string()).await.lines, [], "one's own only");
             let error =

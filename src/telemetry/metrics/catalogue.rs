@@ -26,6 +26,8 @@ pub(super) const INDEX_LAG_ENTRIES: &str = "onecard_index_lag_entries";
 pub(super) const PENDING_TRANSACTIONS: &str = "onecard_pending_transactions";
 pub(super) const PENDING_OLDEST_SECONDS: &str = "onecard_pending_oldest_seconds";
 pub(super) const LEDGER_SUM_FEN: &str = "onecard_ledger_sum_fen";
+pub(super) const LEDGER_FOLDED_SUM_FEN: &str = "onecard_ledger_folded_sum_fen";
+pub(super) const LEDGER_FOLDED_POSTINGS: &str = "onecard_ledger_folded_postings";
 pub(super) const SIGN_QUEUE: &str = "onecard_sign_queue_batches";
 pub(super) const ADAPTER_CALLS: &str = "onecard_adapter_calls_total";
 pub(super) const ADAPTER_CALL_SECONDS: &str = "onecard_adapter_call_seconds";
@@ -95,6 +97,12 @@ pub(super) fn describe() {
         (PENDING_TRANSACTIONS, Count, "Transactions of unknown outcome. 结果未知的交易数"),
         (PENDING_OLDEST_SECONDS, Seconds, "Age of the oldest of them. 最久未决交易的时长"),
         (LEDGER_SUM_FEN, Count, "Sum of all postings, always 0. 全部分录之和，恒为零"),
+        (
+            LEDGER_FOLDED_SUM_FEN,
+            Count,
+            "Sum of all postings, from the whole journal at its last reading; not zero is an alarm. 全部分录之和（应为零）",
+        ),
+        (LEDGER_FOLDED_POSTINGS, Count, "Postings that were summed then. 上次全量汇总的分录数"),
         (SIGN_QUEUE, Count, "Batches waiting for a signature. 等待签名的批次数"),
         (ADAPTER_BREAKER, Count, "Breaker of an adapter: 0 closed, 1 probing, 2 open. 适配器熔断状态"),
         (PEER_BREAKER, Count, "Breaker of a peer: 0 closed, 1 probing, 2 open. 对端熔断状态"),

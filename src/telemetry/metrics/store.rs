@@ -14,6 +14,8 @@ struct Store {
     pending_oldest: Gauge,
     ledger_sum: Gauge,
     sign_queue: Gauge,
+    ledger_folded_sum: Gauge,
+    ledger_folded_postings: Gauge,
 }
 
 static STORE: LazyLock<Store> = LazyLock::new(|| Store {
@@ -24,6 +26,8 @@ static STORE: LazyLock<Store> = LazyLock::new(|| Store {
     pending_oldest: gauge!(name::PENDING_OLDEST_SECONDS),
     ledger_sum: gauge!(name::LEDGER_SUM_FEN),
     sign_queue: gauge!(name::SIGN_QUEUE),
+    ledger_folded_sum: gauge!(name::LEDGER_FOLDED_SUM_FEN),
+    ledger_folded_postings: gauge!(name::LEDGER_FOLDED_POSTINGS),
 });
 
 /// A batch of `entries` was made durable in `took`.
@@ -46,6 +50,12 @@ pub fn pending_transactions(count: usize, oldest: Duration) {
 /// Sum of all postings of the ledger, fen. Anything but zero is an alarm.
 pub fn ledger_sum(sum_fen: i128) {
     STORE.ledger_sum.set(sum_fen as f64);
+}
+
+/// The whole journal was summed: `postings` of them, to `sum_fen`.
+pub fn ledger_folded(sum_fen: i128, postings: u64) {
+    STORE.ledger_folded_sum.set(sum_fen as f64);
+    STORE.ledger_folded_postings.set(postings as f64);
 }
 
 /// Batches that wait for a signature.
