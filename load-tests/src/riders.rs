@@ -17,7 +17,6 @@ use onecard::{
         people::{Home, SampleHolder, people},
     },
 };
-use prost::Message as _;
 
 /// Stations of one line of Beijing: a ride between any two of them is short and has
 /// a fare.

@@ -65,7 +65,9 @@ pub fn requests(data: &[u8]) {
         15 => each(data, |upload: transit_wire::UploadTapsRequest| upload.taps),
         16 => each(data, |message: transit_wire::TapStreamRequest| message.tap.into_iter().collect()),
         17 => read(data, |ask: transit_wire::ListJourneysRequest| transit::journeys_ask(&ask).map(drop)),
-        _ => read(data, |ask: transaction_wire::GetTransactionRequest| transaction::ask::transaction(ask).map(drop)),
+        _ => read(data, |ask: transaction_wire::GetTransactionRequest| {
+            transaction::ask::transaction(ask).map(drop)
+        }),
     }
 }
 

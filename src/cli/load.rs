@@ -68,8 +68,11 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     let trust = take(&mut problems, read_trust(&file.files.trust));
     let fares = take_all(&mut problems, read_fares(&file));
     let codes = take(&mut problems, read_codes(&file.files.codes));
-    let reconciliation =
-        file.files.reconciliation.as_ref().and_then(|path| take_all(&mut problems, read_reconciliation(path)));
+    let reconciliation = file
+        .files
+        .reconciliation
+        .as_ref()
+        .and_then(|path| take_all(&mut problems, read_reconciliation(path)));
     let abroad = policy.as_ref().and_then(|policy| {
         problems.extend(policy.problems().into_iter().map(|problem| format!("policy: {problem}")));
         take_all(&mut problems, Live::read_abroad(&policy.abroad))

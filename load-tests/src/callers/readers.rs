@@ -225,7 +225,11 @@ impl Readers {
                     TransactionStatus::Completed => &mut ended.completed,
                     TransactionStatus::Reversed => &mut ended.reversed,
                     TransactionStatus::Declined => &mut ended.declined,
-                    TransactionStatus::Pending | TransactionStatus::Unspecified => {
+                    TransactionStatus::Pending
+                    | TransactionStatus::Received
+                    | TransactionStatus::Authorised
+                    | TransactionStatus::Reserved
+                    | TransactionStatus::Unspecified => {
                         still.push(key);
                         continue;
                     }

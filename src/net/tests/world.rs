@@ -223,7 +223,8 @@ impl Client {
 
 /// One framed message.
 pub(super) fn message(request_id: &str) -> Vec<u8> {
-    let message = GetTransactionRequest { by: Some(By::RequestId(request_id.into())), ..Default::default() }.encode_to_vec();
+    let message = GetTransactionRequest { by: Some(By::RequestId(request_id.into())), ..Default::default() }
+        .encode_to_vec();
     let mut framed = vec![0];
     framed.extend((message.len() as u32).to_be_bytes());
     framed.extend(message);
