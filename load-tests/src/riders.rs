@@ -199,6 +199,7 @@ fn frame(message: &impl prost::Message, into: &mut BytesMut) -> Bytes {
 #[cfg(test)]
 mod tests {
     use onecard::{crypto::SoftVault, model::SystemRng, sandbox::people::HOMES};
+    use prost::Message as _;
 
     use super::*;
 
