@@ -75,7 +75,7 @@ fn xor(into: &mut [u8], from: &[u8]) {
 /// Times x in the field of 2^128 elements, without a branch on what is secret.
 fn doubled(block: [u8; 16]) -> [u8; 16] {
     let value = u128::from_be_bytes(block);
-    ((value << 1) ^ (value >> 127) * 0x87).to_be_bytes()
+    ((value << 1) ^ ((value >> 127) * 0x87)).to_be_bytes()
 }
 
 /// SM4-GCM under one key, 12-byte nonces, 16-byte tags. Wiped on drop. A nonce

@@ -188,7 +188,7 @@ mod tests {
 
     /// A committer that waits on the inbox and says when it was woken.
     fn sleeper(inbox: &Arc<Inbox>) -> mpsc::Receiver<bool> {
-        let (woken, says) = mpsc::channel();
+        let (woken, says) = mpsc::sync_channel(16);
         let theirs = Arc::clone(inbox);
         thread::spawn(move || woken.send(theirs.wait(false, false)));
         while !inbox.state().sleeps {
