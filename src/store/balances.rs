@@ -49,13 +49,14 @@ impl LedgerTotals {
         let amount = i128::from(amount_fen);
         self.debit_fen += amount.max(0);
         self.credit_fen += (-amount).max(0);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 
     pub(super) fn add(&mut self, other: &LedgerTotals) {
         self.debit_fen += other.debit_fen;
         self.credit_fen += other.credit_fen;
-        self.count += other.count;
+        // What a journal tells of itself may be anything until it is held against the rest.
+        self.count = self.count.saturating_add(other.count);
     }
 
     /// debit 16 ‖ credit 16 ‖ count 8, big endian.

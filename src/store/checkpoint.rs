@@ -64,8 +64,8 @@ impl Tally {
             self.at = Some(committed_at);
             self.since = 0;
         }
-        self.entries += entries;
-        self.since += entries;
+        self.entries = self.entries.saturating_add(entries);
+        self.since = self.since.saturating_add(entries);
         for posting in postings {
             self.whole.post(posting.amount_fen);
             match self.accounts.get_mut(&posting.account) {
@@ -147,7 +147,7 @@ pub(super) fn holds(header: &record::BatchHeader, checkpoint: &[u8]) -> bool {
     let Ok(told) = record::Checkpoint::decode(checkpoint) else { return false };
     let names_this_chain = told.heads.iter().any(|head| {
         (head.region, head.node.as_str()) == (header.region, header.node.as_str())
-            && head.sequence + 1 == header.sequence
+            && head.sequence.checked_add(1) == Some(header.sequence)
             && head.hash == header.previous
     });
     header.checkpoint_digest == checkpoint_digest(checkpoint) && names_this_chain
@@ -173,6 +173,31 @@ mod tests {
         assert!(tally.is_due(interval, 5_001));
         tally.take_up(5_002, true, 0, []);
         assert!(!tally.is_due(interval, 99_999) && !tally.has_news());
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_no_panic() {
+        let account = record::AccountTotal {
+            account: "a".to_owned(),
+            debit_fen: i64::MIN,
+            credit_fen: i64::MAX,
+            count: u64::MAX,
+        };
+        let head = record::ChainHead { sequence: u64::MAX, ..Default::default() };
+        let told = record::Checkpoint {
+            schema: 9,
+            heads: vec![head],
+            accounts: vec![account.clone(), account],
+            entries: u64::MAX,
+        }
+        .encode_to_vec();
+        let digest = checkpoint_digest(&told).to_vec();
+        let header = record::BatchHeader { checkpoint_digest: digest, ..Default::default() };
+        assert!(!holds(&header, &told));
+        assert!(Tally::default().check(&header, &told).is_err());
+        let mut tally = Tally::of(&told, 0).expect("it can be decoded");
+        tally.take_up(1, false, 5, &[posting("a", i64::MIN)]);
+        assert_ne!(tally.whole().sum_fen(), 0);
     }
 
     #[test]
