@@ -6,6 +6,7 @@
 //! it works out by itself. A check that fails is told with what was expected and
 //! what was found, and the day goes on with the next chapter.
 
+mod a_proof;
 mod a_ride;
 mod bad_input;
 mod borrowed;
@@ -79,7 +80,7 @@ async fn days_end(town: RunningTown, story: &mut Story) -> anyhow::Result<()> {
     }
     chapters!(
         a_ride borrowed chip_relay once lost document silent_library bad_input offline reversal refund
-        days_statement
+        days_statement a_proof
     );
     story.open(evidence::TITLE);
     let told = evidence::tell(day, story).await;
