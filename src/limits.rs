@@ -266,6 +266,27 @@ pub const CHECKPOINT_BYTES_MAX: usize = 1024 * 1024;
 /// Milliseconds after which the next batch carries a checkpoint, so that a quiet
 /// region's heads are signed with its totals every few minutes too.
 pub const CHECKPOINT_MS: i64 = 5 * 60 * 1_000;
+/// Reaching one server of the database; over a data centre's network it takes
+/// milliseconds.
+pub const DATABASE_CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// The database's answer to one step of a batch, longer than it lets a statement
+/// run: a connection that is silent for so long is dead.
+pub const DATABASE_ANSWER_MAX: Duration = Duration::from_secs(12);
+
+/// How long callers wait for a database that is away before they are told to come
+/// back: within the longest deadline of a call.
+pub const DATABASE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Connections of one node that serve reads; each carries many at once.
+pub const DATABASE_READ_LINES: usize = 4;
+
+/// Tries of a batch that met a deadlock or a lock that was held too long.
+pub const BATCH_TRIES_MAX: u32 = 4;
+
+/// How long a holder's key is used before the database is asked again: so long
+/// may a key that another node destroyed still open.
+pub const HOLDER_KEY_TRUSTED: Duration = Duration::from_secs(5);
 
 /// An idempotency key is remembered at least this long.
 pub const REQUEST_ID_KEPT_DAYS: u32 = 90;

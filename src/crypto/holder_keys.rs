@@ -31,7 +31,7 @@ use quick_cache::sync::Cache;
 use zeroize::Zeroizing;
 
 use super::{
-    ERASED, KeyName, KeyVault, SALTS, SealError, Sealer, Sm4Gcm, holder_copy::each_slot, read_erased,
+    ERASED, KeyName, KeyVault, SALTS, SealError, Sealer, Sm4Gcm, VaultError, holder_copy::each_slot, read_erased,
     write_erased,
 };
 use crate::{
@@ -73,6 +73,24 @@ pub struct HolderKeys {
     syncing: Mutex<()>,
     /// A sync failed: what the disk holds is not known until it is opened again.
     failed: AtomicBool,
+}
+
+/// The key of a holder, from the vault and the salt that was drawn for them;
+/// where salts are kept is their keeper's affair.
+///
+/// # Errors
+/// When the vault has no key for sealing.
+pub fn holder_key(
+    vault: &dyn KeyVault,
+    subject: Subject,
+    salt: &Zeroizing<[u8; 16]>,
+) -> Result<Sm4Gcm, VaultError> {
+    let mut data = Zeroizing::new([0; DOMAIN.len() + 32]);
+    data[..DOMAIN.len()].copy_from_slice(DOMAIN);
+    data[DOMAIN.len()..][..16].copy_from_slice(subject.as_bytes());
+    data[DOMAIN.len() + 16..].copy_from_slice(&**salt);
+    let key = vault.mac(KeyName::Seal, &*data).map(Zeroizing::new)?;
+    Ok(Sm4Gcm::new(&key))
 }
 
 enum Salt {
@@ -212,12 +230,7 @@ impl HolderKeys {
                 return Err(SealError::Keys("there is no key of this subject".into()));
             }
         };
-        let mut data = Zeroizing::new([0; DOMAIN.len() + 32]);
-        data[..DOMAIN.len()].copy_from_slice(DOMAIN);
-        data[DOMAIN.len()..][..16].copy_from_slice(subject.as_bytes());
-        data[DOMAIN.len() + 16..].copy_from_slice(&*salt);
-        let key = self.vault.mac(KeyName::Seal, &*data).map(Zeroizing::new).map_err(cannot_use)?;
-        let key = Arc::new(Sm4Gcm::new(&key));
+        let key = Arc::new(holder_key(&*self.vault, subject, &salt).map_err(cannot_use)?);
         self.ready.insert(subject, key.clone());
         Ok(Some(key))
     }

@@ -23,7 +23,7 @@ mod virtual_chip;
 
 pub use hash::{Digest32, sm3};
 pub use holder_copy::{ERASED, HolderCopy, SALTS, copy_holder_keys, erase_salts, read_erased, write_erased};
-pub use holder_keys::HolderKeys;
+pub use holder_keys::{HolderKeys, holder_key};
 pub use passphrase::{Passphrase, PassphraseError};
 pub use seal::{SealError, Sealer};
 pub use sm2::{BadKey, BadSignature, Sm2PublicKey, Sm2SigningKey};

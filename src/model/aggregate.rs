@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::TransactionId;
+
 /// The registry of kinds. The number is in the journal for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -100,6 +102,33 @@ impl AggregateKey {
     pub fn of<T: AggregateBody>(id: &[u8]) -> Self {
         AggregateKey { kind: T::KIND, id: SmallVec::from_slice(id) }
     }
+
+    /// Which of 4,096 slots it belongs to, for stores of several shards. The files
+    /// of a card are keyed by the card and lie together; what is keyed by a
+    /// transaction lies with the transaction. Must never change: it says where
+    /// rows are.
+    pub fn slot(&self) -> u16 {
+        match self.kind {
+            AggregateKind::LibraryCase => match <[u8; 16]>::try_from(self.id.as_slice()) {
+                Ok(id) => TransactionId::from_bytes(id).shard(),
+                Err(_) => slot_of(&self.id),
+            },
+            AggregateKind::Card
+            | AggregateKind::Holder
+            | AggregateKind::Document
+            | AggregateKind::ChipSession
+            | AggregateKind::HolderSession
+            | AggregateKind::CodeUse
+            | AggregateKind::Deny
+            | AggregateKind::DenyListHead
+            | AggregateKind::Transit => slot_of(&self.id),
+        }
+    }
+}
+
+/// The slot of an id that carries none: the upper 12 bits of its CRC-32C.
+pub fn slot_of(id: &[u8]) -> u16 {
+    (crc32c::crc32c(id) >> 20) as u16
 }
 
 /// A body that is kept as an aggregate: a journal record with its kind.

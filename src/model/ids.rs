@@ -95,6 +95,16 @@ impl TransactionId {
     pub fn shard(&self) -> u16 {
         u16::from_be_bytes([self.0[2], self.0[3]]) & 0x0fff
     }
+
+    /// The same id in another shard, for whoever learns only after making it whose
+    /// card the transaction is about. Not for one that is committed.
+    pub fn in_shard(mut self, shard: u16) -> Self {
+        assert!(shard < 1 << 12, "4,096 shards at most");
+        let [high, low] = shard.to_be_bytes();
+        self.0[2] = (self.0[2] & 0xf0) | high;
+        self.0[3] = low;
+        self
+    }
 }
 
 impl fmt::Display for TransactionId {
@@ -291,6 +301,9 @@ mod tests {
         let id = TransactionId::new(130_000, 7, 1_790_000_000_000, &Fixed);
         assert_eq!((id.province(), id.shard()), (130_000, 7));
         assert_eq!(id.made_at_ms(), 1_790_000_000_000);
+        let moved = id.in_shard(0xabc);
+        assert_eq!((moved.province(), moved.shard()), (130_000, 0xabc));
+        assert_eq!(moved.in_shard(7), id);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string(), "130000-007-01a0c4506c00-abababababab");
     }

@@ -15,7 +15,7 @@ mod outcome;
 mod reason;
 pub mod record;
 
-pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate, Stored, View};
+pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate, Stored, View, slot_of};
 pub use caller::{CertIdentity, ConnectionId, Deadline, PeerCertificate};
 pub use clock::{Clock, ManualClock, Millis, Rng, SystemClock, SystemRng};
 pub use entry::{Decision, Detail, Posting, Receipt, Task, Write, decoded};

@@ -13,8 +13,8 @@ use crate::{
     crypto::Sealer,
     limits,
     model::{
-        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, TransactionId, View, Write, lifecycle,
-        record,
+        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, Subject, TransactionId, View, Write,
+        lifecycle, record,
     },
 };
 
@@ -48,10 +48,21 @@ impl Draft {
         self,
         touches: &[AggregateKey],
         view: &View,
-        mut decision: Decision,
+        decision: Decision,
         sealer: &dyn Sealer,
         rng: &dyn Rng,
     ) -> Result<Made, StoreError> {
+        self.settle(touches, view, decision)?.seal(sealer, rng)
+    }
+
+    /// Checks a decision and encodes what is open of it. What is left to do needs
+    /// the key of its subject.
+    pub(super) fn settle(
+        self,
+        touches: &[AggregateKey],
+        view: &View,
+        mut decision: Decision,
+    ) -> Result<Settled, StoreError> {
         // Money must not come from nowhere; the unit fails, the store goes on.
         let sum: i128 = decision.postings.iter().map(|posting| i128::from(posting.amount.get())).sum();
         if sum != 0 {
@@ -69,43 +80,28 @@ impl Draft {
             return Err(corrupt(format!("{} would lead from {before:?} to {after:?}", self.meta.method)));
         }
         let (open, personal) = revised(&decision.writes, touches, view)?;
-        let bound = bound(self.transaction, self.number);
-        let sealed_part = seal(&decision, &personal, &bound, sealer, rng)?;
+        let plain = personal_part(&decision, &personal)?;
         let entry = self.entry(&decision, &open);
         let public_part = entry.encode_to_vec();
-        let stored = record::StoredEntry { public_part, sealed_part };
-        let bytes = stored_size(&stored);
+        let bytes = public_part.len() + plain.as_ref().map_or(0, |(_, plain)| plain.len() + SEALED_MORE);
         if bytes > limits::ENTRY_BYTES_MAX {
             return Err(corrupt(format!("an entry of {bytes} bytes is too large")));
         }
-        let mut aggregates = Vec::with_capacity(open.len() + personal.len());
-        aggregates.extend(open.into_iter().map(|Revised { key, stored, .. }| {
-            let row = stored.clone().map_or(Row::Deleted, Row::Open);
-            AggregateEffect { key: key.clone(), row, stored }
-        }));
-        if let (false, Some(subject)) = (personal.is_empty(), decision.subject) {
-            let sealed = Bytes::copy_from_slice(&stored.sealed_part);
-            aggregates.extend(personal.into_iter().map(|Revised { key, stored, .. }| {
-                let row = SealedRow { subject, bound, sealed: sealed.clone() };
-                let row = if stored.is_some() { Row::Sealed(row) } else { Row::Deleted };
-                AggregateEffect { key: key.clone(), row, stored }
-            }));
-        }
-        let effects = EntryEffects {
-            transaction: self.transaction,
-            step: self.number,
+        Ok(Settled {
+            bound: bound(self.transaction, self.number),
             status: decision.status,
-            claim: self.claim,
             subject: decision.subject,
-            scene: self.meta.scene.name().into(),
-            aggregates,
-            tasks: entry.tasks.clone(),
-            postings: entry.postings.clone(),
-        };
-        Ok(Made { stored, entry, detail: decision.detail.bytes, effects })
+            detail: decision.detail.bytes,
+            draft: self,
+            entry,
+            public_part,
+            plain,
+            open,
+            personal,
+        })
     }
 
-    fn entry(&self, decision: &Decision, open: &[Revised<'_>]) -> record::Entry {
+    fn entry(&self, decision: &Decision, open: &[Revised]) -> record::Entry {
         let meta = &self.meta;
         let (request_id, fingerprint) = match self.step.claims() {
             Some((request, fingerprint)) => (request.as_bytes().to_vec(), fingerprint.to_vec()),
@@ -145,28 +141,95 @@ impl Draft {
     }
 }
 
-/// Seals what is personal; empty when nothing is. The nonce is drawn anew for
-/// every entry and stands before the sealed bytes: numbers that are derived
-/// (transaction, sequence) come back when a batch is lost with the power and
-/// decided again.
-fn seal(
+/// What sealing adds: nonce and tag.
+const SEALED_MORE: usize = 12 + 16;
+
+/// A decision that holds, encoded as far as that goes without keys.
+pub(super) struct Settled {
+    draft: Draft,
+    bound: [u8; 20],
+    status: Status,
+    subject: Option<Subject>,
+    detail: Bytes,
+    entry: record::Entry,
+    public_part: Vec<u8>,
+    /// Whom it is about, and what is to be sealed.
+    plain: Option<(Subject, zeroize::Zeroizing<Vec<u8>>)>,
+    open: Revisions,
+    personal: Revisions,
+}
+
+impl Settled {
+    /// Whose key is needed to seal it.
+    pub(super) fn sealed_for(&self) -> Option<Subject> {
+        self.plain.as_ref().map(|(subject, _)| *subject)
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The aggregates as they stand after it.
+    pub(super) fn writes(&self) -> impl Iterator<Item = (&AggregateKey, &Option<Stored>)> {
+        self.open.iter().chain(&self.personal).map(|revised| (&revised.key, &revised.stored))
+    }
+
+    /// Seals what is personal. The nonce is drawn anew for every entry and stands
+    /// before the sealed bytes: numbers that are derived (transaction, sequence)
+    /// come back when a batch is lost with the power and decided again.
+    pub(super) fn seal(self, sealer: &dyn Sealer, rng: &dyn Rng) -> Result<Made, StoreError> {
+        let sealed_part = match &self.plain {
+            None => Vec::new(),
+            Some((subject, plain)) => {
+                let mut nonce = [0; 12];
+                rng.fill(&mut nonce);
+                let sealed = sealer
+                    .seal(*subject, &nonce, &self.bound, plain)
+                    .map_err(|error| corrupt(error.to_string()))?;
+                [nonce.as_slice(), &sealed].concat()
+            }
+        };
+        let mut aggregates = Vec::with_capacity(self.open.len() + self.personal.len());
+        aggregates.extend(self.open.into_iter().map(|Revised { key, stored, .. }| {
+            let row = stored.clone().map_or(Row::Deleted, Row::Open);
+            AggregateEffect { key, row, stored }
+        }));
+        if let (false, Some(subject)) = (self.personal.is_empty(), self.subject) {
+            let sealed = Bytes::copy_from_slice(&sealed_part);
+            aggregates.extend(self.personal.into_iter().map(|Revised { key, stored, .. }| {
+                let row = SealedRow { subject, bound: self.bound, sealed: sealed.clone() };
+                let row = if stored.is_some() { Row::Sealed(row) } else { Row::Deleted };
+                AggregateEffect { key, row, stored }
+            }));
+        }
+        let effects = EntryEffects {
+            transaction: self.draft.transaction,
+            step: self.draft.number,
+            status: self.status,
+            claim: self.draft.claim,
+            subject: self.subject,
+            scene: self.draft.meta.scene.name().into(),
+            aggregates,
+            tasks: self.entry.tasks.clone(),
+            postings: self.entry.postings.clone(),
+        };
+        let stored = record::StoredEntry { public_part: self.public_part, sealed_part };
+        Ok(Made { stored, entry: self.entry, detail: self.detail, effects })
+    }
+}
+
+/// What of a decision is to be sealed; nothing when nothing is personal.
+fn personal_part(
     decision: &Decision,
-    personal: &[Revised<'_>],
-    bound: &[u8; 20],
-    sealer: &dyn Sealer,
-    rng: &dyn Rng,
-) -> Result<Vec<u8>, StoreError> {
+    personal: &[Revised],
+) -> Result<Option<(Subject, zeroize::Zeroizing<Vec<u8>>)>, StoreError> {
     let detail = if decision.detail.personal { decision.detail.bytes.to_vec() } else { Vec::new() };
     if personal.is_empty() && detail.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let subject = decision.subject.ok_or_else(|| corrupt("personal data without a subject"))?;
     let writes = personal.iter().map(Revised::record).collect();
-    let plain = zeroize::Zeroizing::new(record::Sealed { writes, detail }.encode_to_vec());
-    let mut nonce = [0; 12];
-    rng.fill(&mut nonce);
-    let sealed = sealer.seal(subject, &nonce, bound, &plain).map_err(|error| corrupt(error.to_string()))?;
-    Ok([nonce.as_slice(), &sealed].concat())
+    Ok(Some((subject, zeroize::Zeroizing::new(record::Sealed { writes, detail }.encode_to_vec()))))
 }
 
 pub(super) fn stored_size(stored: &record::StoredEntry) -> usize {
@@ -174,16 +237,16 @@ pub(super) fn stored_size(stored: &record::StoredEntry) -> usize {
 }
 
 /// A write with its revision.
-struct Revised<'a> {
-    key: &'a AggregateKey,
+struct Revised {
+    key: AggregateKey,
     revision: u64,
     schema: u32,
     stored: Option<Stored>,
 }
 
-type Revisions<'a> = SmallVec<[Revised<'a>; 2]>;
+type Revisions = SmallVec<[Revised; 2]>;
 
-impl Revised<'_> {
+impl Revised {
     fn record(&self) -> record::Write {
         record::Write {
             kind: u32::from(self.key.kind.number()),
@@ -197,11 +260,11 @@ impl Revised<'_> {
 }
 
 /// Gives writes their revision and parts the open from the personal ones.
-fn revised<'a>(
-    writes: &'a [Write],
+fn revised(
+    writes: &[Write],
     touches: &[AggregateKey],
     view: &View,
-) -> Result<(Revisions<'a>, Revisions<'a>), StoreError> {
+) -> Result<(Revisions, Revisions), StoreError> {
     let (mut open, mut personal) = (Revisions::new(), Revisions::new());
     for Write { key, schema, body } in writes {
         let kind = key.kind;
@@ -209,12 +272,12 @@ fn revised<'a>(
             return Err(corrupt(format!("a decision wrote a {kind:?} its unit did not name")));
         }
         let to = if kind.is_personal() { &mut personal } else { &mut open };
-        if to.iter().any(|earlier| earlier.key == key) {
+        if to.iter().any(|earlier| earlier.key == *key) {
             return Err(corrupt(format!("a decision wrote a {kind:?} twice")));
         }
         let (revision, schema) = (view.revision(key) + 1, *schema);
         let stored = body.clone().map(|body| Stored { revision, schema, body });
-        to.push(Revised { key, revision, schema, stored });
+        to.push(Revised { key: key.clone(), revision, schema, stored });
     }
     Ok((open, personal))
 }

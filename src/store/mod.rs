@@ -1,5 +1,5 @@
-//! The journal and the state behind it. One trait, engines behind it; the
-//! embedded one is here, PostgreSQL comes beside it.
+//! The journal and the state behind it. One trait, two engines behind it: the
+//! embedded one is here, PostgreSQL's in its folder.
 //!
 //! A unit of work names the aggregates it touches; the store loads them, runs
 //! `decide`, appends the entry, writes them back; all or nothing. Nothing is
@@ -32,6 +32,7 @@ mod offline;
 mod options;
 mod overlay;
 mod packed;
+mod postgres;
 mod proof_file;
 mod reader;
 mod recent;
@@ -76,6 +77,9 @@ pub use offline::{
     Between, Follower, OfflineBatch, OfflineEnd, OfflineEntry, OfflineJournal, Proven, Unfinished,
 };
 pub use options::StoreOptions;
+pub use postgres::{
+    HolderSalts, PostgresOpenError, PostgresOptions, PostgresParts, PostgresStore, SchemaError,
+};
 pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
 pub use verify::{VerifyReport, verify_dir, verify_disk, verify_killed};
 pub use walk::Broken;

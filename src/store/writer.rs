@@ -34,7 +34,7 @@ use crate::{
     model::{Millis, Receipt, record},
 };
 
-const HEADER_SCHEMA: u32 = 1;
+pub(super) const HEADER_SCHEMA: u32 = 1;
 
 /// Who writes the chain.
 #[derive(Debug, Clone)]

@@ -1,0 +1,8 @@
+//! The promises of the store, on both engines, and what PostgreSQL adds: several
+//! nodes, servers that die, lines that are cut. Every test starts what it needs
+//! (`server`); a machine without PostgreSQL's programs fails, it does not skip.
+
+mod once;
+mod server;
+mod units;
+mod world;

@@ -1,0 +1,268 @@
+//! The same request never has two effects; what is asked finds what was done.
+
+use futures_util::future::join_all;
+use onecard::{model::*, store::*};
+
+use crate::{units::*, world::*};
+
+promises! {
+    parallel_duplicates_have_one_effect_and_one_answer,
+    a_request_id_with_another_payload_is_refused,
+    a_repeat_after_a_restart_gets_the_same_bytes_and_a_receipt_that_holds,
+    a_proof_holds_for_its_entry_and_for_no_other,
+    steps_follow_each_other_until_one_is_final,
+    a_unit_that_fails_fails_alone,
+    the_time_of_commitment_never_goes_backwards,
+    many_taps_of_few_cards_are_counted_right,
+    the_newest_entries_about_a_subject_come_first,
+    tasks_are_due_until_they_are_done,
+    every_aggregate_of_a_kind_is_scanned,
+    destroying_a_key_erases_the_person_and_breaks_no_receipt,
+}
+
+async fn parallel_duplicates_have_one_effect_and_one_answer(world: World) {
+    let open = world.open().await;
+    let answers = join_all((0..50).map(|at| open.commit(tap(7, 100 + at, 1)))).await;
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("answered")).collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+    for answer in &answers {
+        assert_eq!(answer.entry, answers[0].entry);
+        assert_eq!(answer.detail, "ride 7");
+        world.assert_receipt(answer);
+    }
+    let stored = open.store().load(&code(1)).await.expect("readable").expect("there");
+    assert_eq!(stored.revision, 1, "the card was written once");
+    open.close().await;
+}
+
+async fn a_request_id_with_another_payload_is_refused(world: World) {
+    let open = world.open().await;
+    open.commit(tap(7, 1, 1)).await.expect("committed");
+    let mut other = tap(7, 2, 1);
+    other.step = Step::First { request: request(7), fingerprint: [0; 32] };
+    assert!(matches!(open.commit(other).await, Err(StoreError::RequestIdMisused)));
+    open.close().await;
+}
+
+async fn a_repeat_after_a_restart_gets_the_same_bytes_and_a_receipt_that_holds(world: World) {
+    let open = world.open().await;
+    let before = open.commit(tap(7, 1, 1)).await.expect("committed");
+    assert!(!before.replayed);
+    open.close().await;
+    let open = world.open().await;
+    let after = open.commit(tap(7, 2, 1)).await.expect("answered");
+    assert!(after.replayed);
+    assert_eq!((&after.entry, &after.detail), (&before.entry, &before.detail));
+    assert_eq!(after.receipt.batch_header, before.receipt.batch_header);
+    world.assert_receipt(&before);
+    world.assert_receipt(&after);
+    let found = open.store().find(&participant(), request(7)).await.expect("readable").expect("there");
+    assert_eq!(found.entry, before.entry);
+    assert!(open.store().find(&participant(), request(8)).await.expect("readable").is_none());
+    open.close().await;
+}
+
+async fn a_proof_holds_for_its_entry_and_for_no_other(world: World) {
+    let open = world.open().await;
+    join_all((0..9).map(|at| open.commit(tap(at, at, at as u8)))).await;
+    let verify = world.verifier();
+    let mut proofs = Vec::new();
+    for number in 0..9 {
+        proofs.push(open.prove(transaction(number)).await.remove(0));
+    }
+    for (at, proof) in proofs.iter().enumerate() {
+        let header = proof.check(&verify).expect("the proof holds");
+        assert_eq!(header.region, 110_000);
+        let other = Proof { public_part: proofs[(at + 1) % 9].public_part.clone(), ..proof.clone() };
+        assert_eq!(other.check(&verify), Err(BadReceipt::OtherEntry));
+        let mut altered = proof.clone();
+        altered.receipt.signature[7] ^= 1;
+        assert_eq!(altered.check(&verify), Err(BadReceipt::Signature));
+    }
+    assert!(open.prove(transaction(77)).await.is_empty());
+    open.close().await;
+}
+
+async fn steps_follow_each_other_until_one_is_final(world: World) {
+    let open = world.open().await;
+    let missing = step_with_task(1, Step::Next, Status::Pending, false, 10);
+    assert!(matches!(open.commit(missing).await, Err(StoreError::NoSuchTransaction)));
+    open.commit(step_with_task(1, first(1), Status::Pending, false, 10)).await.expect("first");
+    open.commit(step_with_task(1, Step::Next, Status::Pending, false, 20)).await.expect("second");
+    let last = open.commit(step_with_task(1, Step::Next, Status::Completed, true, 0)).await.expect("third");
+    assert_eq!((last.entry.step, last.replayed), (2, false));
+    let again =
+        open.commit(step_with_task(1, Step::Next, Status::Reversed, true, 0)).await.expect("answered");
+    assert!(again.replayed);
+    assert_eq!(again.entry, last.entry, "a final transaction does not change");
+    let repeat =
+        open.commit(step_with_task(9, first(1), Status::Pending, false, 10)).await.expect("answered");
+    assert_eq!(repeat.entry, last.entry, "a repeat gets the last step");
+    let steps = open.store().steps(transaction(1)).await.expect("readable");
+    assert_eq!(steps.iter().map(|step| step.entry.step).collect::<Vec<_>>(), [0, 1, 2]);
+    open.close().await;
+}
+
+async fn a_unit_that_fails_fails_alone(world: World) {
+    let open = world.open().await;
+    let panics = unit_with(1, first(1), vec![], |view, _| {
+        view.get::<record::CardFile>(b"not named").map(|_| Decision::new(Outcome::Approved))
+    });
+    let corrupt =
+        unit_with(2, first(2), vec![], |_, _| Err(CorruptAggregate { kind: AggregateKind::CodeUse }));
+    let money = unit_with(3, first(3), vec![], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.postings = vec![Posting { account: "a".to_owned(), amount: Fen::new(1) }];
+        Ok(decision)
+    });
+    let unnamed = unit_with(4, first(4), vec![], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.writes = vec![Write { key: code(1), schema: 1, body: None }];
+        Ok(decision)
+    });
+    let nobody = unit_with(5, first(5), vec![code(9)], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.detail = Detail { schema: 1, bytes: "x".into(), personal: true };
+        Ok(decision)
+    });
+    let too_large = unit_with(6, first(6), vec![], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.detail = Detail { schema: 1, bytes: vec![0; 65 * 1024].into(), personal: false };
+        Ok(decision)
+    });
+    let units = [panics, corrupt, money, unnamed, nobody, too_large, tap(7, 7, 3)];
+    let answers = join_all(units.map(|unit| open.commit(unit))).await;
+    for answer in &answers[..6] {
+        assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{answer:?}");
+    }
+    assert!(answers[6].is_ok(), "{:?}", answers[6]);
+    assert!(open.store().is_ready());
+    assert_eq!(open.store().load(&code(9)).await.expect("readable"), None, "nothing is left of it");
+    for number in 1..=6 {
+        let tap = open.commit(tap(number, 10 + number, 1)).await;
+        tap.expect("the request is free for a unit that works");
+    }
+    open.close().await;
+}
+
+async fn the_time_of_commitment_never_goes_backwards(world: World) {
+    let open = world.open().await;
+    let first = open.commit(tap_at_home(1, 1, 1)).await.expect("committed");
+    world.clock.advance_ms(-60_000);
+    let second = open.commit(tap_at_home(2, 2, 1)).await.expect("committed");
+    assert!(second.entry.committed_at_ms >= first.entry.committed_at_ms);
+    open.close().await;
+    let open = world.open().await;
+    let third = open.commit(tap_at_home(3, 3, 1)).await.expect("committed");
+    assert!(third.entry.committed_at_ms >= second.entry.committed_at_ms);
+    open.close().await;
+}
+
+async fn many_taps_of_few_cards_are_counted_right(world: World) {
+    let open = world.open().await;
+    let taps = (0..400).map(|at| match at % 3 {
+        0 => tap(at, at, (at % 5) as u8),
+        _ => tap_at_home(at, at, (at % 5) as u8),
+    });
+    for answer in join_all(taps.map(|tap| open.commit(tap))).await {
+        world.assert_receipt(&answer.expect("committed"));
+    }
+    for holder in 0..5 {
+        for key in [code(holder), transit(holder)] {
+            let stored = open.store().load(&key).await.expect("readable").expect("there");
+            assert_eq!(stored.revision, 80, "{key:?}");
+        }
+    }
+    open.close().await;
+}
+
+async fn the_newest_entries_about_a_subject_come_first(world: World) {
+    let open = world.open().await;
+    for number in 0..20 {
+        world.clock.advance_ms(1);
+        open.commit(tap(number, number, (number % 2) as u8)).await.expect("committed");
+    }
+    let about = |scene| open.store().about(subject(1), scene, 3);
+    let newest = about(Scene::Transit).await.expect("readable");
+    let details: Vec<_> = newest.iter().map(|one| one.detail.clone()).collect();
+    assert_eq!(details, ["ride 19", "ride 17", "ride 15"]);
+    assert!(about(Scene::Library).await.expect("readable").is_empty());
+    open.close().await;
+}
+
+async fn tasks_are_due_until_they_are_done(world: World) {
+    let open = world.open().await;
+    for unit in [
+        step_with_task(1, first(1), Status::Pending, false, 30),
+        step_with_task(2, first(2), Status::Pending, false, 10),
+        step_with_task(3, first(3), Status::Pending, false, 20),
+        step_with_task(4, first(4), Status::Pending, false, 99),
+        step_with_task(2, Step::Next, Status::Pending, false, 25),
+        step_with_task(3, Step::Next, Status::Completed, true, 0),
+    ] {
+        open.commit(unit).await.expect("committed");
+    }
+    for (now, most, expected) in [
+        (30, 9, vec![(transaction(2), 25), (transaction(1), 30)]),
+        (30, 1, vec![(transaction(2), 25)]),
+        (24, 9, vec![]),
+        (i64::MAX, 9, vec![(transaction(2), 25), (transaction(1), 30), (transaction(4), 99)]),
+    ] {
+        let due = open.store().due_tasks(now, most).await.expect("readable");
+        let due: Vec<_> = due.into_iter().map(|task| (task.transaction, task.due_at_ms)).collect();
+        assert_eq!(due, expected, "due at {now}");
+    }
+    open.close().await;
+}
+
+async fn every_aggregate_of_a_kind_is_scanned(world: World) {
+    let open = world.open().await;
+    for number in 0..8 {
+        open.commit(tap(number, number, (number % 4) as u8)).await.expect("committed");
+    }
+    let delete = unit_with(50, Step::Note, vec![code(2)], |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.writes = vec![Write { key: code(2), schema: 1, body: None }];
+        Ok(decision)
+    });
+    open.commit(delete).await.expect("committed");
+    let scan = async |kind| {
+        let found = open.store().scan(kind).await.expect("readable");
+        let mut keys: Vec<_> = found.into_iter().map(|(key, stored)| (key, stored.revision)).collect();
+        keys.sort();
+        keys
+    };
+    let mut left = [(code(0), 2), (code(1), 2), (code(3), 2)];
+    left.sort();
+    assert_eq!(scan(AggregateKind::CodeUse).await, left);
+    assert_eq!(scan(AggregateKind::Transit).await.len(), 4);
+    assert_eq!(scan(AggregateKind::Deny).await, []);
+    assert_eq!(open.store().load(&code(2)).await.expect("readable"), None);
+    open.close().await;
+}
+
+async fn destroying_a_key_erases_the_person_and_breaks_no_receipt(world: World) {
+    let open = world.open().await;
+    for number in 0..4 {
+        open.commit(tap(number, number, (number % 2) as u8)).await.expect("committed");
+    }
+    open.settle().await;
+    open.destroy_key(subject(1)).await;
+    let find = async |number| {
+        let found = open.store().find(&participant(), request(number)).await;
+        found.expect("readable").expect("there")
+    };
+    let gone = find(1).await;
+    assert_eq!(gone.detail, "", "nothing personal is left");
+    world.assert_receipt(&gone);
+    assert_eq!(open.store().load(&transit(1)).await.expect("readable"), None);
+    assert_eq!(find(2).await.detail, "ride 2");
+    let looked = unit_with(9, Step::Note, vec![transit(1)], |view, _| {
+        assert_eq!(view.revision(&transit(1)), 0, "a decision must not see an erased person");
+        Ok(Decision::new(Outcome::Approved))
+    });
+    open.commit(looked).await.expect("committed");
+    assert!(open.commit(tap(10, 10, 1)).await.is_err(), "nothing more is written about the person");
+    open.commit(tap(11, 11, 0)).await.expect("others are served");
+    open.close().await;
+}
