@@ -2,7 +2,12 @@
 //! nodes, servers that die, lines that are cut. Every test starts what it needs
 //! (`server`); a machine without PostgreSQL's programs fails, it does not skip.
 
+mod durable;
+mod failover;
+mod lost_commit;
 mod once;
 mod server;
+mod statements;
+mod two_nodes;
 mod units;
 mod world;

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         LazyLock, Mutex,
@@ -172,11 +172,6 @@ impl Server {
         let mut reload = self.program("pg_ctl");
         reload.args(["reload", "-s", "-D"]).arg(self.data());
         run(reload);
-    }
-
-    /// Where it listens: the folder of its socket.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     pub fn socket(&self) -> PathBuf {

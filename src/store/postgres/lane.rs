@@ -18,34 +18,24 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    decide::{Decided, decide, sealed_subjects},
+    decide::{decide, sealed_subjects},
+    head::{End, raise_fence},
     job::Job,
     line::{Line, Trouble, pause},
     lock::{Head, Locked, NotLocked, Wanted, lock, wanted},
     options::Dial,
     sql,
     value::Value,
-    write::{self, Chain, NotSealed, NotWritten, Sealed, Tools, Unused},
+    write::{self, Chain, NotSealed, NotWritten, Tools, Unused},
 };
 use crate::{
-    crypto::Digest32,
     limits,
-    model::{Clock, Millis},
+    model::Clock,
     store::{StoreError, StoreObserver, effects::corrupt},
 };
 
 /// How often an idle lane looks whether its line still stands.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// The head of the lane's chain.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    epoch: i64,
-    sequence: u64,
-    hash: Digest32,
-    committed_at: Millis,
-    fence: i64,
-}
 
 /// Which lane this is and what it works with.
 pub(super) struct Lane {
@@ -67,10 +57,12 @@ pub(super) struct Lane {
 
 /// A lane at work.
 pub(super) struct Working {
-    lane: Lane,
-    jobs: mpsc::Receiver<Job>,
-    line: Option<Line>,
-    end: End,
+    pub(super) lane: Lane,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) line: Option<Line>,
+    /// Since when there is no line.
+    pub(super) lost_at: Option<Instant>,
+    pub(super) end: End,
 }
 
 impl Lane {
@@ -87,26 +79,12 @@ impl Lane {
         line.ask(sql::BEGIN_CHAIN.on(self.shard, begin)).await?;
         let end = raise_fence(&line, self.shard, &self.name).await?;
         self.up.store(true, Ordering::Release);
-        Ok(Working { lane: self, jobs, line: Some(line), end })
+        Ok(Working { lane: self, jobs, line: Some(line), lost_at: None, end })
     }
 }
 
-async fn raise_fence(line: &Line, shard: i32, name: &str) -> Result<End, Trouble> {
-    let rows = line.ask(sql::RAISE_FENCE.on(shard, [Value::from(name)])).await?;
-    let row = rows.first().ok_or_else(|| Trouble::Refused("the chain has no head".into()))?;
-    let (sequence, hash): (i64, Vec<u8>) = (row.get(1), row.get(2));
-    let wrong = |_| Trouble::Refused("the head of the chain cannot be read".into());
-    Ok(End {
-        epoch: row.get(0),
-        sequence: u64::try_from(sequence).map_err(|_| wrong(()))?,
-        hash: hash.try_into().map_err(|_| wrong(()))?,
-        committed_at: row.get(3),
-        fence: row.get(4),
-    })
-}
-
 /// How a batch ended for the lane.
-enum Ended {
+pub(super) enum Ended {
     Well,
     /// The lane must not go on.
     Stopped(String),
@@ -144,16 +122,6 @@ impl Working {
         }
     }
 
-    /// Notices a line that was lost while nobody asked for anything, so that
-    /// readiness tells the truth.
-    async fn look_after(&mut self) -> Result<(), String> {
-        if self.line.as_ref().is_some_and(|line| !line.is_closed()) {
-            return Ok(());
-        }
-        self.lose("the line was closed");
-        self.reconnect(&mut Vec::new(), Instant::now()).await
-    }
-
     async fn stop(&mut self, reason: &str) {
         tracing::error!(reason, chain = self.lane.name, "a lane has stopped; restart the node");
         self.lane.observer.stopped(reason);
@@ -175,6 +143,8 @@ impl Working {
             match self.locked(&wanted).await {
                 Ok(locked) => break locked,
                 Err(NotLocked::Fenced) => {
+                    // Before anybody is told: who asks next must not be sent here.
+                    self.lane.up.store(false, Ordering::Release);
                     fail_jobs(jobs, &StoreError::Stopped("another process writes the chain".into()));
                     return Ended::Stopped("another process writes the chain of this node".to_owned());
                 }
@@ -198,12 +168,9 @@ impl Working {
                 }
                 Err(NotLocked::Trouble(Trouble::Lost(why))) => {
                     self.lose(&why);
-                    if started.elapsed() >= self.lane.patience {
-                        fail_jobs(std::mem::take(&mut jobs), &StoreError::Busy);
-                    }
                     tokio::time::sleep(pause(tries)).await;
                     tries += 1;
-                    if let Err(reason) = self.reconnect(&mut jobs, started).await {
+                    if let Err(reason) = self.reconnect(&mut jobs).await {
                         fail_jobs(jobs, &StoreError::Stopped(reason.as_str().into()));
                         return Ended::Stopped(reason);
                     }
@@ -318,113 +285,10 @@ impl Working {
             }
         }
     }
-
-    /// Undoes what was begun on the line; without a line there is nothing to undo.
-    async fn undo(&mut self) -> Ended {
-        if let Some(line) = &self.line {
-            let undone = tokio::time::timeout(limits::DATABASE_ANSWER_MAX, line.roll_back()).await;
-            if !matches!(undone, Ok(Ok(()))) {
-                self.line = None;
-            }
-        }
-        Ended::Well
-    }
-
-    fn lose(&mut self, why: &str) {
-        if self.lane.up.swap(false, Ordering::AcqRel) {
-            tracing::warn!(why, chain = self.lane.name, "the database is away");
-        }
-        self.line = None;
-    }
-
-    /// One try to reach the database again. `jobs` are told to come back when it
-    /// has been away for too long. An error says that the lane must stop.
-    async fn reconnect(&mut self, jobs: &mut Vec<Job>, since: Instant) -> Result<(), String> {
-        match self.raised().await {
-            Ok((line, end)) => {
-                if end.sequence != self.end.sequence || end.hash != self.end.hash {
-                    return Err("the chain is not where this node left it".to_owned());
-                }
-                self.take_up(line, end);
-                Ok(())
-            }
-            Err(_) => {
-                if since.elapsed() >= self.lane.patience {
-                    fail_jobs(std::mem::take(jobs), &StoreError::Busy);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// A new line, with the old one shut out: its transaction held the head of the
-    /// chain locked, so when the fence is raised that transaction has ended.
-    async fn raised(&self) -> Result<(Line, End), Trouble> {
-        let raising = async {
-            let line = Line::open(&self.lane.dial).await?;
-            let end = raise_fence(&line, self.lane.shard, &self.lane.name).await?;
-            Ok((line, end))
-        };
-        let raised = tokio::time::timeout(limits::DATABASE_ANSWER_MAX, raising).await;
-        raised.unwrap_or_else(|_| Err(Trouble::Lost("no answer in time".to_owned())))
-    }
-
-    fn take_up(&mut self, line: Line, end: End) {
-        self.line = Some(line);
-        self.end = end;
-        if !self.lane.up.swap(true, Ordering::AcqRel) {
-            tracing::info!(chain = self.lane.name, "the database is back");
-        }
-    }
-
-    /// Finds out what became of a batch whose commit was not answered. Who waits is
-    /// told what is true, or after a while that it is not known yet; the lane goes
-    /// on only when it knows.
-    async fn inquire(&mut self, decided: Decided, sealed: Sealed, next: End) -> Ended {
-        let started = Instant::now();
-        let mut batch = Some((decided, sealed));
-        let mut tries = 0;
-        loop {
-            match self.raised().await {
-                Ok((line, end)) => {
-                    let before = end.sequence == self.end.sequence && end.hash == self.end.hash;
-                    // A batch of mere claims moves no head; whoever made them asks again
-                    // and finds them or not.
-                    let landed = !before && end.sequence == next.sequence && end.hash == next.hash;
-                    if !landed && !before {
-                        let reason = "the chain is not where this node left it";
-                        if let Some((decided, _)) = batch {
-                            write::fail(decided, &StoreError::Stopped(reason.into()));
-                        }
-                        return Ended::Stopped(reason.to_owned());
-                    }
-                    tracing::info!(landed, chain = self.lane.name, "the outcome of a commit was found");
-                    self.take_up(line, end);
-                    match batch {
-                        Some((decided, sealed)) if landed => write::answer(decided, sealed),
-                        Some((decided, _)) => write::fail(decided, &StoreError::Busy),
-                        None => {}
-                    }
-                    return Ended::Well;
-                }
-                Err(trouble) => {
-                    tracing::debug!(%trouble, tries, "the outcome of a commit is not known yet");
-                    if started.elapsed() >= self.lane.patience
-                        && let Some((decided, _)) = batch.take()
-                    {
-                        let unknown =
-                            "the connection was lost in a commit; ask again under the same request id";
-                        write::fail(decided, &StoreError::Stopped(unknown.into()));
-                    }
-                    tokio::time::sleep(pause(tries)).await;
-                    tries += 1;
-                }
-            }
-        }
-    }
 }
 
-fn fail_jobs(jobs: Vec<Job>, error: &StoreError) {
+/// Tells everyone the same.
+pub(super) fn fail_jobs(jobs: Vec<Job>, error: &StoreError) {
     for job in jobs {
         let _ = job.reply.send(Err(error.clone()));
     }

@@ -10,6 +10,7 @@
 //! (`chain`, `merkle`); both engines share that.
 
 mod decide;
+mod head;
 mod job;
 mod keys;
 mod lane;
@@ -175,6 +176,27 @@ impl PostgresStore {
         }
         let lookup = Lookup { reads, keys };
         Ok(PostgresStore { shards, lanes: Mutex::new(lanes), ups, tasks: Mutex::new(tasks), lookup })
+    }
+
+    /// Brings the schema of a database up to date without opening a store; its
+    /// number of shards.
+    ///
+    /// # Errors
+    /// See [`PostgresOpenError`].
+    pub async fn migrate(options: &PostgresOptions) -> Result<u16, PostgresOpenError> {
+        let line = Line::open(&options.dial()?).await?;
+        Ok(schema::migrate(&line, options.region, options.shards).await?.shards)
+    }
+
+    /// Distributes the tables of a database by shard, where it has Citus; the names
+    /// of the tables. The schema is brought up to date first.
+    ///
+    /// # Errors
+    /// See [`PostgresOpenError`].
+    pub async fn distribute(options: &PostgresOptions) -> Result<Vec<String>, PostgresOpenError> {
+        let line = Line::open(&options.dial()?).await?;
+        schema::migrate(&line, options.region, options.shards).await?;
+        Ok(schema::distribute(&line).await?)
     }
 
     /// Takes no more units and does those that wait.

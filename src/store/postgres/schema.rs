@@ -45,6 +45,8 @@ pub enum SchemaError {
     /// Acknowledged would not be durable.
     #[error("the server runs with {0} = off: what it acknowledges can be lost")]
     NotDurable(&'static str),
+    #[error("the database has no create_distributed_table: the extension citus is not there")]
+    NoCitus,
     #[error("the setting {0} cannot be read")]
     Setting(&'static str),
 }
@@ -86,6 +88,50 @@ pub(super) async fn migrate(line: &Line, region: u32, shards: u16) -> Result<Fix
         Err(_) => line.roll_back().await?,
     }
     migrated
+}
+
+/// The tables that lie by shard, in the order in which they are distributed; the
+/// others are placed where the first one is.
+const SHARDED: &[&str] =
+    &["entries", "claims", "aggregates", "postings", "tasks", "batches", "writers", "holder_keys"];
+/// Small tables that every server has whole.
+const EVERYWHERE: &[&str] = &["settings", "migrations"];
+
+/// Distributes the tables over a Citus cluster, in one transaction.
+pub(super) async fn distribute(line: &Line) -> Result<Vec<String>, SchemaError> {
+    let client = line.client();
+    let there =
+        client.query_one("SELECT to_regproc('pg_catalog.create_distributed_table') IS NOT NULL", &[]).await?;
+    if !there.get::<_, bool>(0) {
+        return Err(SchemaError::NoCitus);
+    }
+    client.batch_execute("BEGIN; SET LOCAL statement_timeout = 0").await?;
+    let distributed = distribute_all(client).await;
+    match &distributed {
+        Ok(_) => client.batch_execute("COMMIT").await?,
+        Err(_) => line.roll_back().await?,
+    }
+    distributed
+}
+
+async fn distribute_all(client: &Client) -> Result<Vec<String>, SchemaError> {
+    let mut done = Vec::new();
+    for table in SHARDED {
+        let with = if done.is_empty() { "none" } else { "onecard.entries" };
+        let table = format!("onecard.{table}");
+        client
+            .batch_execute(&format!(
+                "SELECT pg_catalog.create_distributed_table('{table}', 'shard', colocate_with => '{with}')"
+            ))
+            .await?;
+        done.push(table);
+    }
+    for table in EVERYWHERE {
+        let table = format!("onecard.{table}");
+        client.batch_execute(&format!("SELECT pg_catalog.create_reference_table('{table}')")).await?;
+        done.push(table);
+    }
+    Ok(done)
 }
 
 async fn within(client: &Client, region: u32, shards: u16) -> Result<Fixture, SchemaError> {
