@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{load, open};
+use super::{load, open, options::StoreEngine};
 use crate::model::SystemClock;
 
 /// Care for the register of cards while its gateway is stopped
@@ -50,10 +50,15 @@ impl Import {
     async fn run(&self) -> anyhow::Result<()> {
         let lines =
             fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
-        let opened = open::open(load::load(&self.config)?, Arc::new(SystemClock)).await?;
+        let mut loaded = load::load(&self.config)?;
+        if loaded.file.store.engine == StoreEngine::Postgres {
+            // A chain has one writer: the node may well be running.
+            loaded.file.region.node.push_str("-import");
+        }
+        let opened = open::open(loaded, Arc::new(SystemClock)).await?;
         let imported = opened.gateway.import_cards(&lines).await;
         // Whatever came of it: what was taken is to be indexed and signed.
-        opened.store.close();
+        opened.store.close().await;
         let report = imported.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
         println!(
             "导入 taken {}，已有 known {}，有误 wrong {}",

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{load, options::GatewayFile};
+use super::{
+    load,
+    options::{GatewayFile, StoreEngine},
+};
 
 /// Reads a configuration whole and says everything that is wrong.
 #[derive(Debug, Args)]
@@ -41,6 +44,16 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
 /// What the store's keys come to.
 fn store_told(file: &GatewayFile) -> String {
     let store = &file.store;
+    if let (StoreEngine::Postgres, Some(postgres)) = (store.engine, &store.postgres) {
+        let tls = match &postgres.tls_roots {
+            Some(roots) => format!("checked against {}", roots.display()),
+            None => "off: only a socket of this machine, or sslmode=disable in the address".to_owned(),
+        };
+        return format!(
+            "账本 / journal: PostgreSQL, its address in the environment variable {}; {} shard(s) if the database is new; TLS {tls}\n",
+            postgres.url_env, postgres.shards,
+        );
+    }
     let witness = store.head_file.as_ref().map_or_else(
         || "无见证文件 / no head_file: an older state put back whole is not noticed".to_owned(),
         |path| format!("见证文件 / witness: {}", path.display()),

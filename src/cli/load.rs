@@ -10,7 +10,7 @@ use std::{
 pub use fixed::{Fixed, OtherProvince};
 
 use super::{
-    options::{GatewayFile, LibrariesFile, TlsSection},
+    options::{GatewayFile, LibrariesFile, StoreEngine, TlsSection},
     reconcile::options::{Reconciliation, ReconciliationFile},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     limits,
     net::TlsOptions,
     scenes::{library::LibraryPolicy, transit::FareBook},
+    store::PostgresOptions,
     trust::TrustList,
 };
 
@@ -120,6 +121,7 @@ pub fn check_material(file: &GatewayFile) -> Result<(), WrongConfiguration> {
         paths.extend([&section.certificate, &section.key, &section.client_roots]);
         paths.extend(&section.revocation_lists);
     }
+    paths.extend(file.store.postgres.iter().filter_map(|postgres| postgres.tls_roots.as_ref()));
     let problems: Vec<String> = paths
         .into_iter()
         .filter(|path| !path.exists())
@@ -247,6 +249,38 @@ fn check_gateway(problems: &mut Vec<String>, file: &GatewayFile) {
     }
     if !(1..=64).contains(&file.region.node.len()) {
         problems.push("region.node: give 1 to 64 characters / 应为 1 至 64 个字符".into());
+    }
+    check_store(problems, file);
+}
+
+/// What each engine needs. Whether the database answers is not asked here.
+fn check_store(problems: &mut Vec<String>, file: &GatewayFile) {
+    match (file.store.engine, &file.store.postgres) {
+        (StoreEngine::Embedded, _) if file.store.dir == file.data_root => {
+            problems.push("store.dir: name the folder of the journal / 须指定账本所在目录".into());
+        }
+        (StoreEngine::Embedded, _) => {}
+        (StoreEngine::Postgres, None) => problems.push(
+            "store.postgres: the engine needs this section with url_env / 使用 PostgreSQL 须配置本节及 url_env".into(),
+        ),
+        (StoreEngine::Postgres, Some(postgres)) => {
+            let options = PostgresOptions {
+                shards: postgres.shards,
+                ..PostgresOptions::at(String::new().into(), file.region.province, &*file.region.node)
+            };
+            let told = options.problems().into_iter().map(|(field, says)| match field {
+                "node" => format!("region.{field}: {says} / 应为 1 至 48 个字符且不含句点"),
+                "region" => format!("region.province: {says} / 应为 6 位代码"),
+                _ => format!("store.postgres.{field}: {says} / 应为 1 至 64"),
+            });
+            problems.extend(told);
+            if postgres.url_env.is_empty() {
+                problems.push(
+                    "store.postgres.url_env: name the environment variable with the database's address / 须指定保存数据库地址的环境变量"
+                        .into(),
+                );
+            }
+        }
     }
 }
 

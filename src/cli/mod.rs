@@ -3,6 +3,7 @@
 
 mod cards;
 mod check;
+mod database;
 pub mod edge;
 mod fold;
 mod journal;
@@ -43,6 +44,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Care for the register of cards while its gateway is stopped. 维护卡片登记
     Cards(cards::CardsArgs),
+    /// Care for the database of the PostgreSQL engine. 维护数据库
+    Database(database::DatabaseArgs),
     /// Verify, prove, export, follow a journal. 核对、举证、导出账本
     Journal(journal::JournalArgs),
     /// Compare the journal with a participant's and a bank's file. 三方对账
@@ -79,6 +82,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => told(serve::run(args)),
         Command::Check(args) => told(check::run(&args)),
         Command::Cards(args) => told(cards::run(&args)),
+        Command::Database(args) => told(database::run(&args)),
         Command::Journal(args) => journal::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Store(args) => told(store::run(&args)),

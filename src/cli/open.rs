@@ -4,10 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use secrecy::SecretString;
 
 use super::{
     load::Loaded,
-    options::{GatewayFile, VaultOptions},
+    options::{GatewayFile, StoreEngine, VaultOptions},
 };
 use crate::{
     adapters::{self, CallEnd, breaker::BreakerState, sip2::Sip2Adapter},
@@ -15,16 +16,56 @@ use crate::{
     gateway::{Gateway, Libraries, Parts},
     model::{Clock, SystemRng},
     scenes::library::{LibraryPolicy, LibraryPort},
-    store::{EmbeddedStore, Store, StoreObserver},
+    store::{
+        EmbeddedStore, HolderSalts, PostgresOptions, PostgresParts, PostgresStore, Store, StoreObserver,
+    },
     telemetry::metrics::{self, Breaker, CallOutcome},
 };
 
 /// What was opened.
 pub struct Opened {
     pub gateway: Arc<Gateway>,
-    pub store: Arc<EmbeddedStore>,
+    pub store: OpenStore,
     /// The adapter's keep-alive must be run.
     pub libraries: Arc<Sip2Adapter>,
+}
+
+/// An open store of either engine.
+#[derive(Debug, Clone)]
+pub enum OpenStore {
+    Embedded(Arc<EmbeddedStore>),
+    Postgres(Arc<PostgresStore>),
+}
+
+impl OpenStore {
+    /// The store, whichever engine it is.
+    pub fn shared(&self) -> Arc<dyn Store> {
+        match self {
+            OpenStore::Embedded(store) => Arc::clone(store) as Arc<dyn Store>,
+            OpenStore::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// Whether commits are taken.
+    pub fn is_ready(&self) -> bool {
+        match self {
+            OpenStore::Embedded(store) => store.is_ready(),
+            OpenStore::Postgres(store) => store.is_ready(),
+        }
+    }
+
+    /// Takes no more units, does those that wait and ends the store in order.
+    pub async fn close(&self) {
+        match self {
+            OpenStore::Embedded(store) => {
+                let closing = Arc::clone(store);
+                if let Err(error) = tokio::task::spawn_blocking(move || closing.close()).await {
+                    tracing::warn!(%error, "the store did not close in order");
+                }
+            }
+            OpenStore::Postgres(store) => store.close().await,
+        }
+    }
 }
 
 /// Opens everything that a checked configuration names.
@@ -35,7 +76,10 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
     let Loaded { file, live, sip2, .. } = loaded;
     let province = file.region.province;
     let opening = Arc::clone(&clock);
-    let (vault, store) = tokio::task::spawn_blocking(move || open_store(&file, opening)).await??;
+    let (vault, store) = match file.store.engine {
+        StoreEngine::Embedded => tokio::task::spawn_blocking(move || open_embedded(&file, opening)).await??,
+        StoreEngine::Postgres => open_postgres(file, opening).await?,
+    };
 
     let adapter = Sip2Adapter::new(sip2, Arc::clone(&clock), Arc::new(Watch))
         .context("the lines to the libraries cannot be used")?;
@@ -44,7 +88,7 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
 
     let gateway = Gateway::open(Parts {
         province,
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store: store.shared(),
         vault,
         suite: Arc::new(SandboxSuite),
         libraries,
@@ -58,10 +102,10 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
 }
 
 /// Reads keys and journal back; blocks.
-fn open_store(
+fn open_embedded(
     file: &GatewayFile,
     clock: Arc<dyn Clock>,
-) -> anyhow::Result<(Arc<dyn KeyVault>, Arc<EmbeddedStore>)> {
+) -> anyhow::Result<(Arc<dyn KeyVault>, OpenStore)> {
     let vault: Arc<dyn KeyVault> = Arc::new(open_vault(&file.vault)?);
     let sealer =
         HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
@@ -74,7 +118,44 @@ fn open_store(
         Arc::new(Watch),
     )
     .with_context(|| format!("the store in {} cannot be opened", file.store.dir.display()))?;
-    Ok((vault, Arc::new(store)))
+    Ok((vault, OpenStore::Embedded(Arc::new(store))))
+}
+
+/// Opens keys and connects; the salts of holder keys are in the database, because
+/// every node needs them.
+async fn open_postgres(
+    file: GatewayFile,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn KeyVault>, OpenStore)> {
+    let options = postgres_options(&file)?;
+    let vault = tokio::task::spawn_blocking(move || open_vault(&file.vault)).await??;
+    let vault: Arc<dyn KeyVault> = Arc::new(vault);
+    let parts = PostgresParts {
+        vault: Arc::clone(&vault),
+        salts: HolderSalts::InDatabase,
+        clock,
+        rng: Arc::new(SystemRng),
+        observer: Arc::new(Watch),
+    };
+    let store = PostgresStore::open(options, parts).await.context("the database cannot be used")?;
+    Ok((vault, OpenStore::Postgres(Arc::new(store))))
+}
+
+/// How the database of a checked configuration is reached.
+///
+/// # Errors
+/// When the environment does not say.
+pub fn postgres_options(file: &GatewayFile) -> anyhow::Result<PostgresOptions> {
+    let Some(postgres) = &file.store.postgres else {
+        anyhow::bail!("store.postgres: this section is missing / 缺少本节");
+    };
+    let url = std::env::var(&postgres.url_env).map(SecretString::from).with_context(|| {
+        format!("the database's address is expected in the environment variable {}", postgres.url_env)
+    })?;
+    let mut options = PostgresOptions::at(url, file.region.province, file.region.node.clone());
+    options.tls_roots.clone_from(&postgres.tls_roots);
+    options.shards = postgres.shards;
+    Ok(options)
 }
 
 /// The libraries of a policy, each over its line.

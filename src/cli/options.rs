@@ -83,12 +83,17 @@ pub struct VaultOptions {
     pub passphrase_fd: Option<u32>,
 }
 
-/// The embedded store.
+/// Where journal and state are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSection {
-    /// Relative to `data_root`; the journal is in its folder `journal`.
+    #[serde(default)]
+    pub engine: StoreEngine,
+    /// Of the embedded engine: relative to `data_root`; the journal is in its folder
+    /// `journal`.
+    #[serde(default)]
     pub dir: PathBuf,
+    /// Of the embedded engine.
     #[serde(default = "default_segment_mib")]
     pub segment_mib: u64,
     /// Memory for cached blocks of the index.
@@ -116,6 +121,40 @@ pub struct StoreSection {
     pub checkpoint_entries: u64,
     #[serde(default = "default_checkpoint_minutes")]
     pub checkpoint_minutes: u32,
+    /// Of the PostgreSQL engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresSection>,
+}
+
+/// What keeps journal and state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreEngine {
+    /// In this process, in one folder: one node.
+    #[default]
+    Embedded,
+    /// In a database: several nodes.
+    Postgres,
+}
+
+/// The database. How to reach it is a secret and stands in the environment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSection {
+    /// The environment variable with its address,
+    /// `postgresql://user:password@host1,host2/onecard`.
+    pub url_env: String,
+    /// PEM, relative to `data_root`: what the servers' certificates are checked
+    /// against. Needed when a server is on another machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_roots: Option<PathBuf>,
+    /// Shards of a database that is made now; an existing one keeps its number.
+    #[serde(default = "default_shards")]
+    pub shards: u16,
+}
+
+const fn default_shards() -> u16 {
+    1
 }
 
 const fn default_index_cache_mib() -> u64 {
@@ -209,6 +248,9 @@ impl GatewayFile {
         }
         for path in [&mut self.store.head_file, &mut self.store.archive_dir].into_iter().flatten() {
             *path = root.join(&*path);
+        }
+        if let Some(roots) = self.store.postgres.as_mut().and_then(|postgres| postgres.tls_roots.as_mut()) {
+            *roots = root.join(&*roots);
         }
         for lists in [&mut self.tls.terminals.revocation_lists, &mut self.tls.peers.revocation_lists] {
             for path in lists {

@@ -18,7 +18,7 @@ use super::{
     edge, fold,
     lines::Lines,
     load::{self, Fixed, Loaded},
-    open::{self, Opened},
+    open::{self, OpenStore, Opened},
     options::GatewayFile,
     watch,
 };
@@ -28,7 +28,6 @@ use crate::{
     limits,
     model::{Clock, SystemClock, SystemRng},
     net::{self, OpsOptions, OpsServer, OpsSources, ReadinessCheck},
-    store::{EmbeddedStore, Store as _},
     telemetry::{logs, metrics},
 };
 
@@ -97,7 +96,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
 
     let opened = open::open(loaded, Arc::clone(&clock)).await?;
     let Opened { gateway, store, libraries } = opened;
-    let _ = opened_store.set(Arc::clone(&store));
+    let _ = opened_store.set(store.clone());
     ready.keys_and_store.store(true, Ordering::Release);
 
     let background = TaskTracker::new();
@@ -141,8 +140,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     if tokio::time::timeout(limits::DRAIN_MAX, background.wait()).await.is_err() {
         tracing::warn!("background work did not end in time");
     }
-    let closing = Arc::clone(&store);
-    tokio::task::spawn_blocking(move || closing.close()).await?;
+    store.close().await;
     operators.await??;
     tracing::info!("stopped");
     Ok(())
@@ -151,7 +149,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
 async fn operators(
     file: &GatewayFile,
     ready: &Arc<Ready>,
-    store: &Arc<std::sync::OnceLock<Arc<EmbeddedStore>>>,
+    store: &Arc<std::sync::OnceLock<OpenStore>>,
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<OpsServer> {
     let (keys, listening, store) = (Arc::clone(ready), Arc::clone(ready), Arc::clone(store));

@@ -32,6 +32,13 @@ impl Ask {
     pub fn terminal(&self) -> &TerminalId {
         &self.meta.terminal
     }
+
+    /// Puts the transaction where its main aggregate lies, so that a store of
+    /// several shards commits it in one. Before the id is told to anybody.
+    pub fn near(mut self, key: &AggregateKey) -> Self {
+        self.transaction = self.transaction.in_shard(key.slot());
+        self
+    }
 }
 
 impl Gateway {

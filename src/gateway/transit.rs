@@ -66,7 +66,7 @@ impl Gateway {
             self.authorise(call, &header)?;
         }
         self.check_tap_mac(&tap)?;
-        let ask = self.ask(call, &header);
+        let ask = self.ask(call, &header).near(&AggregateKey::of::<TransitFile>(tap.card.as_bytes()));
         let card_is_ours = self.is_ours(&tap.card);
         let who = if card_is_ours {
             self.known_card(tap.card, ask.participant()).await?.who
