@@ -154,7 +154,7 @@ pub(super) struct Settled {
     entry: record::Entry,
     public_part: Vec<u8>,
     /// Whom it is about, and what is to be sealed.
-    plain: Option<(Subject, zeroize::Zeroizing<Vec<u8>>)>,
+    plain: Option<Plain>,
     open: Revisions,
     personal: Revisions,
 }
@@ -218,11 +218,14 @@ impl Settled {
     }
 }
 
+/// Whom a personal part is about, and the part.
+type Plain = (Subject, zeroize::Zeroizing<Vec<u8>>);
+
 /// What of a decision is to be sealed; nothing when nothing is personal.
 fn personal_part(
     decision: &Decision,
     personal: &[Revised],
-) -> Result<Option<(Subject, zeroize::Zeroizing<Vec<u8>>)>, StoreError> {
+) -> Result<Option<Plain>, StoreError> {
     let detail = if decision.detail.personal { decision.detail.bytes.to_vec() } else { Vec::new() };
     if personal.is_empty() && detail.is_empty() {
         return Ok(None);

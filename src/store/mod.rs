@@ -78,7 +78,7 @@ pub use offline::{
 };
 pub use options::StoreOptions;
 pub use postgres::{
-    HolderSalts, PostgresOpenError, PostgresOptions, PostgresParts, PostgresStore, SchemaError,
+    DatabaseBroken, DatabaseReport, HolderSalts, PostgresOpenError, PostgresOptions, PostgresParts, PostgresStore, SchemaError,
 };
 pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
 pub use verify::{VerifyReport, verify_dir, verify_disk, verify_killed};

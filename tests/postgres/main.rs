@@ -8,6 +8,7 @@ mod lost_commit;
 mod once;
 mod server;
 mod statements;
+mod tampered;
 mod two_nodes;
 mod units;
 mod world;

@@ -23,6 +23,7 @@ mod schema;
 mod sql;
 mod tls;
 mod value;
+mod verify;
 mod write;
 
 use std::{
@@ -49,6 +50,7 @@ use self::{
 };
 use super::{
     Committed, DueTask, Proof, Store, StoreError, StoreObserver, Unit, chain::key_id, effects::corrupt,
+    verify::CheckSignature,
 };
 use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
@@ -60,6 +62,7 @@ use crate::{
 
 pub use options::{PostgresOptions, Undialable};
 pub use schema::SchemaError;
+pub use verify::{DatabaseBroken, DatabaseReport};
 
 /// The shard of a slot, of so many.
 fn shard_of(slot: u16, shards: u16) -> i32 {
@@ -197,6 +200,20 @@ impl PostgresStore {
         let line = Line::open(&options.dial()?).await?;
         schema::migrate(&line, options.region, options.shards).await?;
         Ok(schema::distribute(&line).await?)
+    }
+
+    /// Checks a whole database: chains, roots, entries, columns, double entry and,
+    /// when `signature` is given, every signature. Gateways may go on writing.
+    ///
+    /// # Errors
+    /// The first place where it does not hold, or why it could not be looked at.
+    pub async fn verify(
+        options: &PostgresOptions,
+        signature: Option<CheckSignature<'_>>,
+    ) -> Result<DatabaseReport, DatabaseBroken> {
+        let dial = options.dial().map_err(PostgresOpenError::from)?;
+        let line = Line::open(&dial).await.map_err(PostgresOpenError::from)?;
+        verify::verify(&line, signature).await
     }
 
     /// Takes no more units and does those that wait.

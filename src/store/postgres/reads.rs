@@ -24,7 +24,7 @@ use super::{
     value::{At, Uuid, Value},
 };
 use crate::{
-    crypto::{Digest32, Sealer, sm3},
+    crypto::{Sealer, sm3},
     limits,
     model::{
         AggregateKey, AggregateKind, Millis, ParticipantId, Receipt, RequestId, Scene, Stored, Subject,
@@ -340,7 +340,7 @@ impl Lookup {
         if !rest.is_empty() {
             return Err(corrupt("the leaves of a batch are cut"));
         }
-        let tree = Arc::new(Tree::over(leaves.iter().map(|leaf| -> Digest32 { *leaf }).collect()));
+        let tree = Arc::new(Tree::over(leaves.to_vec()));
         Ok(SignedBatch { header: header.into(), tree, signature })
     }
 }
