@@ -26,7 +26,7 @@ use onecard::{
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
-use crate::dice::Dice;
+use crate::{dice::Dice, postgres::Database};
 
 /// Recovery reads the tail of a journal; a minute is far more than it ever takes.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -71,6 +71,8 @@ impl Folder {
 pub struct Beijing {
     prepared: Prepared,
     folder: Folder,
+    /// Where journal and state are, unless they are in the folder.
+    database: Option<Database>,
 }
 
 impl Beijing {
@@ -80,10 +82,22 @@ impl Beijing {
     /// # Errors
     /// When something cannot be made, or a card is not taken.
     pub fn prepare(folder: Folder, holders: &[SampleHolder]) -> anyhow::Result<Self> {
+        Self::prepare_on(folder, holders, None)
+    }
+
+    /// [`Beijing::prepare`] with the store in a database.
+    ///
+    /// # Errors
+    /// When something cannot be made, or a card is not taken.
+    pub fn prepare_on(
+        folder: Folder,
+        holders: &[SampleHolder],
+        database: Option<Database>,
+    ) -> anyhow::Result<Self> {
         let mut plan = TownPlan::free(1).context("free ports")?;
         let region = &mut plan.regions[0];
         (region.grpc, region.ops, region.peers) = (quiet_port()?, quiet_port()?, quiet_port()?);
-        let beijing = Beijing { prepared: Prepared::make(folder.path(), &plan)?, folder };
+        let beijing = Beijing { prepared: Prepared::make(folder.path(), &plan)?, folder, database };
         let cards = beijing.folder.path().join("load-cards.jsonl");
         std::fs::write(&cards, import_lines(holders, SystemClock.now_ms()))?;
         let mut import = beijing.product()?;
@@ -135,6 +149,11 @@ impl Beijing {
         self.prepared.folder_of(self.plan()).join("journal")
     }
 
+    /// Where the store is, unless it is in the folder.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
     /// The journal's public key, hexadecimal.
     ///
     /// # Errors
@@ -178,6 +197,9 @@ impl Beijing {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(crate::PRODUCT).stdout(log).stderr(again);
         command.env("ONECARD_VAULT_PASSPHRASE", self.prepared.passphrase.expose_secret());
+        if let Some(database) = &self.database {
+            database.tell(&mut command);
+        }
         Ok(command)
     }
 }

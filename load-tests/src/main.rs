@@ -16,6 +16,7 @@ mod line;
 mod metrics;
 mod open_loop;
 mod outcome;
+mod postgres;
 mod process;
 mod report;
 mod require;

@@ -11,10 +11,12 @@ use onecard::{
     client::{JournalKey, Terminal, TransactionKey, check_answer},
     crypto::Sm2PublicKey,
     proto::{common::v1::Purpose, transit::v1::ListJourneysRequest},
+    sandbox::people::HOMES,
     store::{VerifyReport, verify_dir},
 };
 
 use super::writer::{Tapped, Written};
+use crate::postgres::Database;
 
 /// One tap in so many is sent once more.
 const RESENT_EVERY: usize = 25;
@@ -215,6 +217,17 @@ pub fn journal(dir: &Path, key: &str) -> Result<VerifyReport, String> {
     let key = Sm2PublicKey::from_hex(key).map_err(|error| error.to_string())?;
     let check = |signed: &[u8], signature: &[u8; 64]| key.verify(signed, signature).is_ok();
     verify_dir(dir, Some(&check)).map_err(|broken| broken.to_string())
+}
+
+/// The same for a journal in a database.
+pub async fn database(database: &Database, key: &str) -> Result<VerifyReport, String> {
+    let report = database.verify(HOMES[0].province, key).await?;
+    Ok(VerifyReport {
+        batches: report.batches,
+        entries: report.entries,
+        signatures_checked: report.signatures_checked,
+        ..VerifyReport::default()
+    })
 }
 
 #[cfg(test)]

@@ -34,14 +34,17 @@ impl Ledger {
     }
 
     fn hold(&mut self, told: &Samples, kill: u32) {
-        for sum in told.all(SUM) {
-            if self.farthest_fen.is_none_or(|farthest| sum.abs() > farthest.abs()) {
-                self.farthest_fen = Some(sum);
-            }
-            // Fen are whole, so what is not zero is at least one; a NaN is neither.
-            if (sum.is_nan() || sum.abs() >= 0.5) && self.wrong.len() < EXAMPLES {
-                self.wrong.push(format!("after kill {kill} the ledger's sum is {sum} fen and not 0"));
-            }
+        told.all(SUM).into_iter().for_each(|sum| self.found(sum, kill));
+    }
+
+    /// Takes a sum that was read after a kill.
+    pub fn found(&mut self, sum: f64, kill: u32) {
+        if self.farthest_fen.is_none_or(|farthest| sum.abs() > farthest.abs()) {
+            self.farthest_fen = Some(sum);
+        }
+        // Fen are whole, so what is not zero is at least one; a NaN is neither.
+        if (sum.is_nan() || sum.abs() >= 0.5) && self.wrong.len() < EXAMPLES {
+            self.wrong.push(format!("after kill {kill} the ledger's sum is {sum} fen and not 0"));
         }
     }
 }

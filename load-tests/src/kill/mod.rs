@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use onecard::{
     client::{RetryPolicy, Terminal, TerminalOptions},
     limits,
@@ -37,6 +37,7 @@ use crate::{
     dice::Dice,
     fixture::{Beijing, Folder, Gateway},
     line::{GATE, SERVER_NAME},
+    postgres::{Database, Engine},
     report::{Summary, Verdict, known_keys, table},
     require::Requirement,
     riders::{holders, riders},
@@ -49,8 +50,9 @@ pub struct Kill {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
 
-    /// Which store the gateway runs on.
-    #[arg(long, value_enum, default_value_t = Engine::Embedded)]
+    /// What keeps journal and state. With a database, every other kill hits the
+    /// database's server, and the gateway has to find it again by itself.
+    #[arg(long, value_enum, default_value_t)]
     engine: Engine,
 
     /// Gates that tap at once.
@@ -72,13 +74,6 @@ pub struct Kill {
     /// A demand on a figure of the last line, for example 'doubled==0'.
     #[arg(long)]
     require: Vec<Requirement>,
-}
-
-/// A store to kill under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Engine {
-    Embedded,
-    Postgres,
 }
 
 /// Every key of the last line.
@@ -133,14 +128,6 @@ impl Kill {
     /// When something cannot be started, or the gateway does not come back.
     pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
         known_keys(&self.require, KEYS)?;
-        match self.engine {
-            Engine::Embedded => {}
-            Engine::Postgres => {
-                anyhow::bail!(
-                    "kill: --engine postgres is not built; `embedded` is the only engine it can kill"
-                )
-            }
-        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let verdict = runtime.block_on(self.kill_and_count())?;
         Ok(verdict.conclude(&self.require))
@@ -150,7 +137,8 @@ impl Kill {
         let seed = self.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
         println!("seed {seed}; making keys and cards …");
         let home = holders(&HOMES[0], HOME_CARDS);
-        let beijing = Beijing::prepare(Folder::new(self.data.as_deref())?, &home)?;
+        let database = (self.engine == Engine::Postgres).then(|| Database::start(1));
+        let beijing = Beijing::prepare_on(Folder::new(self.data.as_deref())?, &home, database)?;
         let vault = beijing.vault()?;
         let foreign = HOMES[1..].iter().flat_map(|home| holders(home, FOREIGN_CARDS_EACH)).collect();
         let crowd = Arc::new(Crowd::new(riders(home, &vault)?, riders(foreign, &vault)?));
@@ -179,7 +167,10 @@ impl Kill {
         let audit = Audit::of(&written, &auditors, beijing.journal_key()?).await?;
         drop(auditors);
         gateway.stop()?;
-        let journal = audit::journal(&beijing.journal(), beijing.journal_key()?);
+        let journal = match beijing.database() {
+            None => audit::journal(&beijing.journal(), beijing.journal_key()?),
+            Some(database) => audit::database(database, beijing.journal_key()?).await,
+        };
         let verdict = self.verdict(&written, &audit, journal, &ledger, started.elapsed());
         if !verdict.broken.is_empty() {
             eprintln!("the seed was {seed}");
@@ -224,6 +215,22 @@ impl Kill {
             under_load(crowd).await?;
             let moment = dice.between(MOMENT.0, MOMENT.1);
             tokio::time::sleep(moment).await;
+            if let Some(database) = beijing.database()
+                && kills % 2 == 1
+            {
+                let began = Instant::now();
+                tokio::task::block_in_place(|| database.kill());
+                kills += 1;
+                under_load(crowd).await.with_context(|| format!("after kill {kills}, of the database"))?;
+                ledger.found(database.ledger_sum_fen()?, kills);
+                println!(
+                    "kill {kills:>3}: {:>3} ms into the load, the database; answers again in {} ms; {} acknowledged so far",
+                    moment.as_millis(),
+                    began.elapsed().as_millis(),
+                    crowd.acknowledged()
+                );
+                continue;
+            }
             gateway.kill()?;
             kills += 1;
             let mut starting = String::new();
@@ -239,6 +246,9 @@ impl Kill {
             gateway = beijing.start_ready().await.with_context(|| format!("after kill {kills}"))?;
             let ready_after = began.elapsed();
             ledger.look(gateway.operators(), kills).await?;
+            if let Some(database) = beijing.database() {
+                ledger.found(database.ledger_sum_fen()?, kills);
+            }
             println!(
                 "kill {kills:>3}: {:>3} ms into the load{starting}; ready again in {} ms; {} acknowledged so far",
                 moment.as_millis(),
