@@ -121,7 +121,8 @@ impl AggregateKey {
             | AggregateKind::CodeUse
             | AggregateKind::Deny
             | AggregateKind::DenyListHead
-            | AggregateKind::Transit => slot_of(&self.id),
+            | AggregateKind::Transit
+            | AggregateKind::ReconciliationCase => slot_of(&self.id),
         }
     }
 }

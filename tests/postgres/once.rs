@@ -17,6 +17,7 @@ promises! {
     the_newest_entries_about_a_subject_come_first,
     tasks_are_due_until_they_are_done,
     every_aggregate_of_a_kind_is_scanned,
+    a_kind_is_gone_through_in_parts,
     destroying_a_key_erases_the_person_and_breaks_no_receipt,
 }
 
@@ -238,6 +239,27 @@ async fn every_aggregate_of_a_kind_is_scanned(world: World) {
     assert_eq!(scan(AggregateKind::Transit).await.len(), 4);
     assert_eq!(scan(AggregateKind::Deny).await, []);
     assert_eq!(open.store().load(&code(2)).await.expect("readable"), None);
+    open.close().await;
+}
+
+async fn a_kind_is_gone_through_in_parts(world: World) {
+    let open = world.open().await;
+    for holder in [0, 7, 8, 9, 254, 255] {
+        open.commit(tap(u32::from(holder), u32::from(holder), holder)).await.expect("committed");
+    }
+    open.settle().await;
+    let part = async |prefix: &[u8], most| {
+        let part = open.store().part(AggregateKind::CodeUse, prefix.to_vec(), most).await.expect("readable");
+        (part.rows.into_iter().map(|(key, _)| key.id[0]).collect::<Vec<_>>(), part.is_whole)
+    };
+    assert_eq!(part(&[], 9).await, (vec![0, 7, 8, 9, 254, 255], true));
+    assert_eq!(part(&[8], 9).await, (vec![8], true));
+    assert_eq!(part(&[255], 9).await, (vec![255], true));
+    assert_eq!(part(&[255; 16], 9).await, (vec![255], true));
+    assert_eq!(part(&[3], 9).await, (vec![], true));
+    assert_eq!(part(&[], 6).await.0.len(), 6);
+    let (some, is_whole) = part(&[], 3).await;
+    assert_eq!((some.len(), is_whole), (3, false));
     open.close().await;
 }
 

@@ -21,6 +21,7 @@ use jiff::{ToSpan as _, civil::Date};
 use super::{
     load::{self, Loaded},
     open,
+    options::StoreEngine,
 };
 use crate::{
     adapters::settlement_file::{self, Format},
@@ -133,6 +134,10 @@ impl ReconcileArgs {
         let today = business_date(SystemClock.now_ms());
         ensure!(self.date <= today, "{} 尚未到来 / is yet to come", self.date);
         let region = (loaded.file.region.name_zh.clone(), loaded.file.region.name_en.clone());
+        ensure!(
+            loaded.file.store.engine == StoreEngine::Embedded,
+            "对账读取账本目录，本地区的账本在数据库中 / reconciling reads a journal's folder, and this region's journal is in a database"
+        );
         let journal = loaded.file.store.dir.join("journal");
         let files = self.read_files(&rules)?;
 
@@ -323,6 +328,6 @@ async fn keep(loaded: Loaded, work: Vec<CaseWork>) -> anyhow::Result<()> {
         }
     }
     // Whatever came of it: what was taken is to be indexed and signed.
-    opened.store.close();
+    opened.store.close().await;
     kept.map_err(|refusal| anyhow::anyhow!("{} / {}", refusal.reason.zh(), refusal.reason.en()))
 }

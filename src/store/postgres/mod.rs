@@ -16,6 +16,7 @@ mod keys;
 mod lane;
 mod line;
 mod lock;
+mod lookup;
 mod options;
 mod reads;
 mod rows;
@@ -45,11 +46,12 @@ use self::{
     keys::{DatabaseKeys, Keys},
     lane::Lane,
     line::{Line, Trouble},
-    reads::{Lookup, Reads},
+    lookup::Lookup,
+    reads::Reads,
     write::Tools,
 };
 use super::{
-    Committed, DueTask, Proof, Store, StoreError, StoreObserver, Unit, chain::key_id, effects::corrupt,
+    Committed, DueTask, Part, Proof, Store, StoreError, StoreObserver, Unit, chain::key_id, effects::corrupt,
     verify::CheckSignature,
 };
 use crate::{
@@ -333,6 +335,15 @@ impl Store for PostgresStore {
 
     fn scan(&self, kind: AggregateKind) -> BoxFuture<'_, Result<Vec<(AggregateKey, Stored)>, StoreError>> {
         Box::pin(self.lookup.scan(kind))
+    }
+
+    fn part(
+        &self,
+        kind: AggregateKind,
+        prefix: Vec<u8>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Part, StoreError>> {
+        Box::pin(async move { self.lookup.part(kind, &prefix, most).await })
     }
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {

@@ -85,7 +85,7 @@ pub(super) const AGGREGATE: Fixed = Fixed(
 );
 pub(super) const AGGREGATES_BETWEEN: Fixed = Fixed(
     "SELECT key, revision, schema_number, subject, bound, body FROM onecard.aggregates \
-     WHERE shard = $1 AND key > $2 AND key < $3 ORDER BY key LIMIT $4",
+     WHERE shard = $1 AND key >= $2 AND key < $3 ORDER BY key LIMIT $4",
 );
 pub(super) const STEPS: Fixed = Fixed(
     "SELECT public_part, sealed_part, chain, epoch, sequence, place, batch_shard FROM onecard.entries \
