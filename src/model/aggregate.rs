@@ -109,7 +109,7 @@ impl AggregateKey {
     /// rows are.
     pub fn slot(&self) -> u16 {
         match self.kind {
-            AggregateKind::LibraryCase => match <[u8; 16]>::try_from(self.id.as_slice()) {
+            AggregateKind::LibraryCase | AggregateKind::Payment => match <[u8; 16]>::try_from(self.id.as_slice()) {
                 Ok(id) => TransactionId::from_bytes(id).shard(),
                 Err(_) => slot_of(&self.id),
             },
@@ -121,6 +121,7 @@ impl AggregateKey {
             | AggregateKind::CodeUse
             | AggregateKind::Deny
             | AggregateKind::DenyListHead
+            | AggregateKind::CapQuota
             | AggregateKind::Transit
             | AggregateKind::ReconciliationCase => slot_of(&self.id),
         }

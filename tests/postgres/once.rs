@@ -11,6 +11,9 @@ promises! {
     a_repeat_after_a_restart_gets_the_same_bytes_and_a_receipt_that_holds,
     a_proof_holds_for_its_entry_and_for_no_other,
     steps_follow_each_other_until_one_is_final,
+    a_later_request_is_appended_and_its_repeat_answered,
+    parallel_later_requests_have_one_effect_each,
+    balances_and_totals_are_those_of_the_postings,
     a_unit_that_fails_fails_alone,
     the_time_of_commitment_never_goes_backwards,
     many_taps_of_few_cards_are_counted_right,
@@ -101,6 +104,76 @@ async fn steps_follow_each_other_until_one_is_final(world: World) {
     assert_eq!(repeat.entry, last.entry, "a repeat gets the last step");
     let steps = open.store().steps(transaction(1)).await.expect("readable");
     assert_eq!(steps.iter().map(|step| step.entry.step).collect::<Vec<_>>(), [0, 1, 2]);
+    open.close().await;
+}
+
+/// A later request of transaction 1 that posts `fen` and leaves it as it is.
+fn later(number: u32, fen: i64) -> Unit {
+    let step = Step::Later { request: request(number), fingerprint: [number as u8; 32] };
+    unit_with(1, step, vec![code(1)], move |view, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        let before = view.revision(&code(1)).to_be_bytes().to_vec();
+        decision.writes = vec![Write { key: code(1), schema: 1, body: Some(before.into()) }];
+        decision.postings = vec![
+            Posting { account: "a".to_owned(), amount: Fen::new(-fen) },
+            Posting { account: "b".to_owned(), amount: Fen::new(fen) },
+        ];
+        Ok(decision)
+    })
+}
+
+async fn a_later_request_is_appended_and_its_repeat_answered(world: World) {
+    let open = world.open().await;
+    assert!(matches!(open.commit(later(2, 100)).await, Err(StoreError::NoSuchTransaction)));
+    let first = open.commit(tap(1, 1, 1)).await.expect("committed");
+    let refund = open.commit(later(2, 100)).await.expect("appended though it is final");
+    let other = open.commit(later(3, 50)).await.expect("appended");
+    assert_eq!((refund.entry.step, other.entry.step), (1, 2));
+    let again = open.commit(later(2, 100)).await.expect("answered");
+    assert!(again.replayed);
+    assert_eq!(again.entry, refund.entry, "whatever came after it");
+    let of_first = open.commit(tap(1, 9, 1)).await.expect("answered");
+    assert_eq!(of_first.entry, first.entry, "the first request has an answer of its own");
+    let found = open.store().find(&participant(), request(3)).await.expect("readable").expect("there");
+    assert_eq!(found.entry, other.entry);
+    let mut misused = later(2, 100);
+    misused.step = Step::Later { request: request(2), fingerprint: [9; 32] };
+    assert!(matches!(open.commit(misused).await, Err(StoreError::RequestIdMisused)));
+    open.close().await;
+}
+
+async fn parallel_later_requests_have_one_effect_each(world: World) {
+    let open = world.open().await;
+    open.commit(tap(1, 1, 1)).await.expect("committed");
+    let answers = join_all((0..60).map(|at| open.commit(later(10 + at % 6, 10)))).await;
+    let mut steps = std::collections::BTreeMap::new();
+    for (at, answer) in answers.into_iter().enumerate() {
+        let answer = answer.expect("answered");
+        assert_eq!(*steps.entry(at % 6).or_insert(answer.entry.step), answer.entry.step);
+    }
+    let mut steps: Vec<_> = steps.into_values().collect();
+    steps.sort_unstable();
+    assert_eq!(steps, [1, 2, 3, 4, 5, 6]);
+    let stored = open.store().load(&code(1)).await.expect("readable").expect("there");
+    assert_eq!(stored.revision, 7);
+    open.close().await;
+}
+
+async fn balances_and_totals_are_those_of_the_postings(world: World) {
+    let open = world.open().await;
+    for number in 1..=3 {
+        open.commit(tap(number, number, number as u8)).await.expect("committed");
+    }
+    open.commit(later(9, 100)).await.expect("appended");
+    let totals = open.store().ledger_totals().await.expect("readable");
+    assert_eq!((totals.debit_fen, totals.credit_fen, totals.count), (1_000, 1_000, 8));
+    let day = onecard::identity::business_date(1_790_000_000_000);
+    let rows = open.store().balances("a", day..=day).await.expect("readable");
+    let rows: Vec<_> =
+        rows.iter().map(|row| (&*row.account, row.debit_fen, row.credit_fen, row.count)).collect();
+    assert_eq!(rows, [("a", 900, 100, 4)]);
+    let tomorrow = day.tomorrow().expect("a day");
+    assert!(open.store().balances("", tomorrow..=tomorrow).await.expect("readable").is_empty());
     open.close().await;
 }
 

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     crypto::Sealer,
     limits,
-    model::{AggregateKey, Millis, Stored, Subject, TransactionId, View},
+    model::{AggregateKey, Millis, Status, Stored, Subject, TransactionId, View},
     store::{
-        StoreError, Unit,
+        Step, StoreError, Unit,
         draft::{Draft, Settled},
         effects::{Claim, ClaimKey, Row, corrupt, stored_behind},
     },
@@ -31,6 +31,8 @@ pub(super) struct Decided {
     pub(super) after: Vec<(Reply, Result<Answer, StoreError>)>,
     /// Claims that were made for units that failed.
     pub(super) unused_claims: Vec<(i32, ClaimKey)>,
+    /// Claims of later steps, whose number was not known when they were made.
+    pub(super) later_claims: Vec<(i32, ClaimKey, u32)>,
     /// Whether the batch changes anything but entries: claims for other shards.
     pub(super) claimed: bool,
 }
@@ -59,7 +61,7 @@ struct Deciding<'a> {
     /// The first job of this batch to claim a request: what its row says.
     firsts: HashMap<ClaimKey, (Standing, bool)>,
     /// Requests that units of this batch have made.
-    claimed: HashMap<ClaimKey, ([u8; 32], TransactionId)>,
+    claimed: HashMap<ClaimKey, Claim>,
     /// First steps of this batch.
     begun: HashSet<TransactionId>,
 }
@@ -108,6 +110,12 @@ pub(super) fn decide(
             }
         }
     }
+    decided.later_claims = decided
+        .unused_claims
+        .iter()
+        .filter_map(|(shard, key)| Some((*shard, *key, deciding.claimed.get(key)?.step)))
+        .filter(|(_, _, step)| *step > 0)
+        .collect();
     decided.unused_claims.sort_unstable();
     decided.unused_claims.dedup();
     decided.unused_claims.retain(|(_, key)| {
@@ -127,12 +135,12 @@ fn firsts(jobs: &[Job]) -> HashMap<ClaimKey, (Standing, bool)> {
         let (key, standing, by_unit) = match &job.what {
             What::Claim(Claiming { key, fingerprint, unit_shard, transaction }) => {
                 let (fingerprint, unit_shard, transaction) = (*fingerprint, *unit_shard, *transaction);
-                (*key, Standing { fingerprint, unit_shard, transaction }, false)
+                (*key, Standing { fingerprint, unit_shard, transaction, step: 0 }, false)
             }
             What::Unit { unit, claim_shard } => {
                 let Some((key, fingerprint)) = claim_of(unit) else { continue };
                 let transaction = unit.transaction;
-                (key, Standing { fingerprint, unit_shard: *claim_shard, transaction }, true)
+                (key, Standing { fingerprint, unit_shard: *claim_shard, transaction, step: 0 }, true)
             }
         };
         firsts.entry(key).or_insert((standing, by_unit));
@@ -147,7 +155,7 @@ impl Deciding<'_> {
         let earlier = self.locked.standing.iter().find(|((_, claim), _)| *claim == key);
         let first = self.firsts.get(&key).map(|(first, _)| *first);
         let standing = earlier.map(|(_, standing)| *standing).or(first);
-        standing.unwrap_or(Standing { fingerprint, unit_shard, transaction })
+        standing.unwrap_or(Standing { fingerprint, unit_shard, transaction, step: 0 })
     }
 
     fn run(&mut self, unit: Unit, claim_shard: i32) -> Result<Ran, StoreError> {
@@ -158,14 +166,14 @@ impl Deciding<'_> {
                 true => Ok(()),
                 false => Err(StoreError::RequestIdMisused),
             };
-            if let Some((made, earlier)) = self.claimed.get(&key) {
-                same(*made)?;
-                return Ok(Ran::Answer(Answer::Replay(*earlier)));
+            if let Some(earlier) = self.claimed.get(&key) {
+                same(earlier.fingerprint)?;
+                return Ok(Ran::Answer(Answer::Replay(earlier.transaction, earlier.step)));
             }
             if let Some(standing) = self.locked.standing.get(&(claim_shard, key)).copied() {
                 same(standing.fingerprint)?;
                 return Ok(Ran::Answer(match standing.unit_shard == claim_shard {
-                    true => Answer::Replay(standing.transaction),
+                    true => Answer::Replay(standing.transaction, standing.step),
                     false => Answer::Elsewhere { unit: Box::new(unit), shard: standing.unit_shard },
                 }));
             }
@@ -181,24 +189,25 @@ impl Deciding<'_> {
                     }
                 };
             }
-            claim = Some((key, Claim { transaction, fingerprint }));
+            claim = Some((key, fingerprint));
         }
-        let number = match follows(&unit) {
-            false => 0,
-            true => match self.locked.last_steps.get(&transaction) {
-                None => return Err(StoreError::NoSuchTransaction),
-                Some((_, status)) if status.is_final() => {
-                    return Ok(Ran::Answer(Answer::Replay(transaction)));
-                }
-                Some((step, _)) => step + 1,
-            },
+        let before = match follows(&unit) {
+            false => None,
+            true => Some(*self.locked.last_steps.get(&transaction).ok_or(StoreError::NoSuchTransaction)?),
         };
+        if let (Step::Next, Some((_, status))) = (unit.step, before)
+            && status.is_final()
+        {
+            return Ok(Ran::Answer(Answer::Replay(transaction, 0)));
+        }
+        let number = before.map_or(0, |(step, _)| step + 1);
+        let claim = claim.map(|(key, fingerprint)| (key, Claim { transaction, step: number, fingerprint }));
         if number == 0 && !self.begun.insert(transaction) {
             return Err(corrupt("a transaction id came twice"));
         }
-        let settled = self.settle(unit, number, claim)?;
+        let settled = self.settle(unit, number, before.map(|(_, status)| status), claim)?;
         if let Some((key, claim)) = claim {
-            self.claimed.insert(key, (claim.fingerprint, transaction));
+            self.claimed.insert(key, claim);
         }
         self.locked.last_steps.insert(transaction, (number, settled.status()));
         for (key, stored) in settled.writes() {
@@ -211,6 +220,7 @@ impl Deciding<'_> {
         &self,
         unit: Unit,
         number: u32,
+        before: Option<Status>,
         claim: Option<(ClaimKey, Claim)>,
     ) -> Result<Settled, StoreError> {
         let Unit { meta, transaction, step, touches, decide } = unit;
@@ -226,7 +236,7 @@ impl Deciding<'_> {
         let decision = decided
             .map_err(|_| corrupt("the decision panicked"))?
             .map_err(|error| corrupt(error.to_string()))?;
-        let draft = Draft { meta, step, transaction, number, claim, now };
+        let draft = Draft { meta, step, transaction, number, before, claim, now };
         draft.settle(&touches, &view, decision)
     }
 

@@ -41,12 +41,15 @@ pub(super) struct Standing {
     pub(super) fingerprint: [u8; 32],
     pub(super) unit_shard: i32,
     pub(super) transaction: TransactionId,
+    /// 0 for the request that began the transaction.
+    pub(super) step: u32,
 }
 
 pub(super) enum Answer {
     Done(Box<Committed>),
-    /// The unit was not run; the last step of this transaction is the answer.
-    Replay(TransactionId),
+    /// The unit was not run; this step of this transaction is the answer, with 0 the
+    /// last one that no later request asked for.
+    Replay(TransactionId, u32),
     /// The request was claimed for a unit of another shard; here is the unit back.
     Elsewhere {
         unit: Box<Unit>,
@@ -58,18 +61,14 @@ pub(super) enum Answer {
 
 /// The claim a unit makes.
 pub(super) fn claim_of(unit: &Unit) -> Option<(ClaimKey, [u8; 32])> {
-    match unit.step {
-        Step::First { request, fingerprint } => {
-            Some((claim_key(unit.meta.participant.as_str(), request.as_bytes()), fingerprint))
-        }
-        Step::Next | Step::Note => None,
-    }
+    let (request, fingerprint) = unit.step.claims()?;
+    Some((claim_key(unit.meta.participant.as_str(), request.as_bytes()), fingerprint))
 }
 
 /// Whether a unit follows an earlier step of its transaction.
 pub(super) fn follows(unit: &Unit) -> bool {
     match unit.step {
-        Step::Next => true,
+        Step::Next | Step::Later { .. } => true,
         Step::First { .. } | Step::Note => false,
     }
 }

@@ -26,7 +26,7 @@ use super::{
     options::Dial,
     sql,
     value::Value,
-    write::{self, Chain, NotSealed, NotWritten, Tools, Unused},
+    write::{self, Chain, NotSealed, NotWritten, Rest, Tools},
 };
 use crate::{
     limits,
@@ -218,7 +218,11 @@ impl Working {
             }
             return ended;
         }
-        let unused = Unused { claims: std::mem::take(&mut decided.unused_claims), places };
+        let unused = Rest {
+            claims: std::mem::take(&mut decided.unused_claims),
+            later: std::mem::take(&mut decided.later_claims),
+            places,
+        };
         let name = self.lane.name.clone();
         let key_id = self.lane.key_id.clone();
         let chain = Chain {

@@ -231,7 +231,9 @@ async fn earlier_claims(
                 fingerprint.try_into().map_err(|_| corrupt("a fingerprint of another length"))?;
             let Uuid(transaction) = row.get(3);
             let transaction = TransactionId::from_bytes(transaction);
-            let standing = Standing { fingerprint, unit_shard: row.get(2), transaction };
+            let step: i32 = row.get(4);
+            let step = u32::try_from(step).map_err(|_| corrupt("a negative step"))?;
+            let standing = Standing { fingerprint, unit_shard: row.get(2), transaction, step };
             locked.standing.insert((*shard, key), standing);
         }
     }

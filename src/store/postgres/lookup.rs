@@ -3,10 +3,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
 use bytes::Bytes;
+use jiff::civil::Date;
 use prost::Message as _;
 use tokio_postgres::Row as PgRow;
 
@@ -15,7 +17,7 @@ use super::{
     reads::Reads,
     rows::{aggregate_key, key_bytes, row_of},
     shard_of, sql,
-    value::{At, Uuid, Value},
+    value::{At, Day, Uuid, Value},
 };
 use crate::{
     crypto::{Sealer, sm3},
@@ -24,7 +26,7 @@ use crate::{
         TransactionId, record, slot_of,
     },
     store::{
-        Committed, DueTask, Part, Proof, StoreError, Tree,
+        Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, Tree,
         chain::leaf_hash,
         effects::{Row, bound, claim_key, corrupt, stored_behind, subject_of, transaction_of, unseal},
     },
@@ -106,32 +108,39 @@ impl Lookup {
     ) -> Result<Option<Committed>, StoreError> {
         let claim = claim_key(participant.as_str(), request.as_bytes());
         let at = self.shard(slot_of(&claim));
-        let Some((unit_shard, transaction)) = self.claim(at, &claim).await? else { return Ok(None) };
-        let transaction = if unit_shard == at {
-            Some(transaction)
-        } else {
-            self.claim(unit_shard, &claim).await?.map(|(_, transaction)| transaction)
-        };
-        match transaction {
-            Some(transaction) => self.last_step(transaction).await,
+        let mut found = self.claim(at, &claim).await?;
+        if let Some((unit_shard, ..)) = found
+            && unit_shard != at
+        {
+            found = self.claim(unit_shard, &claim).await?;
+        }
+        match found {
+            Some((_, transaction, step)) => self.answer(transaction, step).await,
             None => Ok(None),
         }
     }
 
-    async fn claim(&self, shard: i32, claim: &[u8]) -> Result<Option<(i32, TransactionId)>, StoreError> {
+    async fn claim(&self, shard: i32, claim: &[u8]) -> Result<Option<(i32, TransactionId, u32)>, StoreError> {
         let rows = self.reads.ask(sql::CLAIMS.on(shard, [Value::ManyBytes(vec![claim.to_vec()])])).await?;
-        Ok(rows.first().map(|row| {
-            let Uuid(transaction) = row.get(3);
-            (row.get(2), TransactionId::from_bytes(transaction))
-        }))
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (Uuid(transaction), step): (Uuid, i32) = (row.get(3), row.get(4));
+        let step = u32::try_from(step).map_err(|_| corrupt("a negative step"))?;
+        Ok(Some((row.get(2), TransactionId::from_bytes(transaction), step)))
     }
 
-    pub(super) async fn last_step(
+    /// What a repeat of a request is answered: the step that it asked for, with 0
+    /// the last one that no later request asked for.
+    pub(super) async fn answer(
         &self,
         transaction: TransactionId,
+        step: u32,
     ) -> Result<Option<Committed>, StoreError> {
-        let wanted = [Value::Uuid(*transaction.as_bytes())];
-        let rows = self.reads.ask(sql::LAST_STEP.on(self.shard(transaction.shard()), wanted)).await?;
+        let (shard, id) = (self.shard(transaction.shard()), Value::Uuid(*transaction.as_bytes()));
+        let asked = match step {
+            0 => sql::LAST_STEP.on(shard, [id]),
+            step => sql::ONE_STEP.on(shard, [id, Value::step(step)]),
+        };
+        let rows = self.reads.ask(asked).await?;
         Ok(self.read(rows.iter().map(Found::of).collect()).await?.pop())
     }
 
@@ -252,6 +261,31 @@ impl Lookup {
         due.sort_by(|a, b| (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind)));
         due.truncate(most);
         Ok(due)
+    }
+
+    pub(super) async fn balances(
+        &self,
+        accounts: &str,
+        dates: RangeInclusive<Date>,
+    ) -> Result<Vec<Balance>, StoreError> {
+        let [first, last] = [*dates.start(), *dates.end()].map(|date| Value::Day(Day::of(date).0));
+        let rows = self.reads.ask(sql::BALANCES.with(vec![first, last, Value::from(accounts)])).await?;
+        let balances = rows.iter().map(|row| Balance {
+            account: row.get(0),
+            date: row.get::<_, Day>(1).date(),
+            debit_fen: row.get(2),
+            credit_fen: row.get(3),
+            count: u64::try_from(row.get::<_, i64>(4)).unwrap_or(0),
+        });
+        Ok(balances.collect())
+    }
+
+    pub(super) async fn ledger_totals(&self) -> Result<LedgerTotals, StoreError> {
+        let rows = self.reads.ask(sql::TOTALS.with(Vec::new())).await?;
+        let row = rows.first().ok_or_else(|| corrupt("the postings have no sum"))?;
+        let fen = |at| row.get::<_, String>(at).parse().map_err(|_| corrupt("a sum that is no number"));
+        let count = u64::try_from(row.get::<_, i64>(2)).unwrap_or(0);
+        Ok(LedgerTotals { debit_fen: fen(0)?, credit_fen: fen(1)?, count })
     }
 
     /// Opens entries and rebuilds their receipts, in the order given.

@@ -29,6 +29,7 @@ mod write;
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -36,6 +37,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -51,8 +53,8 @@ use self::{
     write::Tools,
 };
 use super::{
-    Committed, DueTask, Part, Proof, Store, StoreError, StoreObserver, Unit, chain::key_id, effects::corrupt,
-    verify::CheckSignature,
+    Balance, Committed, DueTask, LedgerTotals, Part, Proof, Store, StoreError, StoreObserver, Unit,
+    chain::key_id, effects::corrupt, verify::CheckSignature,
 };
 use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
@@ -287,9 +289,9 @@ impl PostgresStore {
             // With one shard there is no wide lane and everything is narrow.
             match self.ask(lane, |reply| Job { what: What::Unit { unit, claim_shard }, reply }).await? {
                 Answer::Done(committed) => return Ok(*committed),
-                Answer::Replay(transaction) => {
-                    let last = self.lookup.last_step(transaction).await?;
-                    return last.ok_or(StoreError::NoSuchTransaction);
+                Answer::Replay(transaction, step) => {
+                    let answer = self.lookup.answer(transaction, step).await?;
+                    return answer.ok_or(StoreError::NoSuchTransaction);
                 }
                 Answer::Elsewhere { unit: back, shard } => (unit, claim_shard) = (back, shard),
                 Answer::Claimed(_) => return Err(corrupt("a lane answered something else")),
@@ -348,6 +350,18 @@ impl Store for PostgresStore {
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {
         Box::pin(self.lookup.due_tasks(now_ms, most))
+    }
+
+    fn balances<'a>(
+        &'a self,
+        accounts: &'a str,
+        dates: RangeInclusive<Date>,
+    ) -> BoxFuture<'a, Result<Vec<Balance>, StoreError>> {
+        Box::pin(self.lookup.balances(accounts, dates))
+    }
+
+    fn ledger_totals(&self) -> BoxFuture<'_, Result<LedgerTotals, StoreError>> {
+        Box::pin(self.lookup.ledger_totals())
     }
 
     fn is_ready(&self) -> bool {

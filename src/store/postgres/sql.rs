@@ -3,7 +3,7 @@
 //! **Architecture Invariant:** `$1` is the shard, and a statement names no other:
 //! reads say `shard = $1`, every row of an insert begins with `$1`. So each of
 //! them is one shard's affair wherever the tables are distributed by it. Only
-//! migrations and the views cross shards.
+//! migrations, the views and reports over the ledger cross shards.
 
 use std::borrow::Cow;
 
@@ -65,6 +65,8 @@ pub(super) const CLAIMS: Fixed = Fixed(
 );
 pub(super) const DROP_CLAIMS: Fixed =
     Fixed("DELETE FROM onecard.claims WHERE shard = $1 AND claim = ANY($2)");
+pub(super) const NUMBER_CLAIM: Fixed =
+    Fixed("UPDATE onecard.claims SET step = $3 WHERE shard = $1 AND claim = $2");
 pub(super) const LOCK_AGGREGATES: Fixed = Fixed(
     "SELECT key, revision, schema_number, subject, bound, body FROM onecard.aggregates \
      WHERE shard = $1 AND key = ANY($2) ORDER BY key FOR UPDATE",
@@ -91,9 +93,15 @@ pub(super) const STEPS: Fixed = Fixed(
     "SELECT public_part, sealed_part, chain, epoch, sequence, place, batch_shard FROM onecard.entries \
      WHERE shard = $1 AND transaction_id = $2 ORDER BY step",
 );
+/// The last step that no later request asked for.
 pub(super) const LAST_STEP: Fixed = Fixed(
     "SELECT public_part, sealed_part, chain, epoch, sequence, place, batch_shard FROM onecard.entries \
-     WHERE shard = $1 AND transaction_id = $2 ORDER BY step DESC LIMIT 1",
+     WHERE shard = $1 AND transaction_id = $2 AND (step = 0 OR request_id IS NULL) \
+     ORDER BY step DESC LIMIT 1",
+);
+pub(super) const ONE_STEP: Fixed = Fixed(
+    "SELECT public_part, sealed_part, chain, epoch, sequence, place, batch_shard FROM onecard.entries \
+     WHERE shard = $1 AND transaction_id = $2 AND step = $3",
 );
 pub(super) const ABOUT: Fixed = Fixed(
     "SELECT public_part, sealed_part, chain, epoch, sequence, place, batch_shard, committed_at \
@@ -115,6 +123,29 @@ pub(super) const DESTROY_HOLDER_KEY: Fixed = Fixed(
     "INSERT INTO onecard.holder_keys (shard, subject, salt, made_at, destroyed_at) \
      VALUES ($1, $2, NULL, $3, $3) \
      ON CONFLICT (shard, subject) DO UPDATE SET salt = NULL, destroyed_at = excluded.destroyed_at",
+);
+
+/// A statement over all shards at once, so that it is of one moment: for reports
+/// that are never on the way of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Report(pub(super) &'static str);
+
+impl Report {
+    /// The statement with what goes into it.
+    pub(super) fn with(self, params: Vec<Value>) -> Request {
+        Request { name: (self.0, 1), text: Cow::Borrowed(self.0), params }
+    }
+}
+
+pub(super) const BALANCES: Report = Report(
+    "SELECT account, business_date, coalesce(sum(amount_fen) FILTER (WHERE amount_fen > 0), 0)::bigint, \
+     coalesce(-sum(amount_fen) FILTER (WHERE amount_fen < 0), 0)::bigint, count(*) FROM onecard.postings \
+     WHERE business_date BETWEEN $1 AND $2 AND starts_with(account, $3) \
+     GROUP BY account, business_date ORDER BY account COLLATE \"C\", business_date",
+);
+pub(super) const TOTALS: Report = Report(
+    "SELECT coalesce(sum(amount_fen) FILTER (WHERE amount_fen > 0), 0)::text, \
+     coalesce(-sum(amount_fen) FILTER (WHERE amount_fen < 0), 0)::text, count(*) FROM onecard.postings",
 );
 
 /// An insert of many rows.

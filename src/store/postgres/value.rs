@@ -5,6 +5,7 @@
 use std::error::Error;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use jiff::{ToSpan as _, civil::Date};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::model::Millis;
@@ -141,6 +142,32 @@ impl<'a> FromSql<'a> for At {
 
     fn accepts(ty: &Type) -> bool {
         *ty == Type::TIMESTAMPTZ
+    }
+}
+
+/// Days since 1970 in a column of type date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Day(pub(super) i64);
+
+impl Day {
+    /// The number of a date's day.
+    pub(super) fn of(date: Date) -> Self {
+        Day(i64::from((date - Date::constant(1970, 1, 1)).get_days()))
+    }
+
+    /// The date; one beyond the calendar is its last.
+    pub(super) fn date(self) -> Date {
+        Date::constant(1970, 1, 1).checked_add(self.0.days()).unwrap_or(Date::MAX)
+    }
+}
+
+impl<'a> FromSql<'a> for Day {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Day(i64::from(i32::from_be_bytes(raw.try_into()?)) + EPOCH_DAYS))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::DATE
     }
 }
 

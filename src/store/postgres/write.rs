@@ -17,7 +17,7 @@ use super::{
     line::{Line, Trouble},
     rows::{Place, requests},
     sql,
-    value::Value,
+    value::{Day, Value},
 };
 use crate::{
     crypto::{Digest32, KeyName, KeyVault},
@@ -104,15 +104,19 @@ pub(super) async fn seal(
         count: u32::try_from(made.len()).unwrap_or(u32::MAX),
         committed_at_ms: chain.committed_at,
         key_id: chain.key_id.to_owned(),
+        checkpoint_digest: Vec::new(),
     }
     .encode_to_vec();
     let hash = batch_hash(&header);
     Ok(Sealed { made, tree, header, hash, signature: OnceLock::new() })
 }
 
-/// What else a batch undoes: claims without an entry, places that stay empty.
-pub(super) struct Unused {
+/// What else becomes of what was locked: claims without an entry go, those of later
+/// steps get their number, places that stay empty go.
+pub(super) struct Rest {
     pub(super) claims: Vec<(i32, ClaimKey)>,
+    /// Claims of later steps with their number.
+    pub(super) later: Vec<(i32, ClaimKey, u32)>,
     pub(super) places: BTreeSet<(i32, Vec<u8>)>,
 }
 
@@ -121,7 +125,7 @@ pub(super) async fn write(
     line: &Line,
     chain: &Chain<'_>,
     sealed: &Sealed,
-    unused: &Unused,
+    unused: &Rest,
     tools: &Tools,
 ) -> Result<(), NotWritten> {
     let signing = {
@@ -135,7 +139,7 @@ pub(super) async fn write(
         sequence: chain.sequence,
         batch_shard: chain.shard,
         committed_at: chain.committed_at,
-        day: i64::from((day - jiff::civil::Date::constant(1970, 1, 1)).get_days()),
+        day: Day::of(day).0,
     };
     let mut pipeline = line.pipeline();
     for request in requests(&sealed.made, &place, chain.shards) {
@@ -144,6 +148,10 @@ pub(super) async fn write(
     for (shard, key) in &unused.claims {
         let keys = Value::ManyBytes(vec![key.to_vec()]);
         pipeline.send(sql::DROP_CLAIMS.on(*shard, [keys])).await?;
+    }
+    for (shard, key, step) in &unused.later {
+        let number = [Value::from(key.as_slice()), Value::step(*step)];
+        pipeline.send(sql::NUMBER_CLAIM.on(*shard, number)).await?;
     }
     for (shard, key) in &unused.places {
         let keys = Value::ManyBytes(vec![key.clone()]);
