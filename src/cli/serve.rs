@@ -19,7 +19,7 @@ use super::{
     lines::Lines,
     load::{self, Fixed, Loaded},
     open::{self, OpenStore, Opened},
-    options::GatewayFile,
+    options::{GatewayFile, StoreEngine},
     watch,
 };
 use crate::{
@@ -42,6 +42,11 @@ pub struct ServeArgs {
     #[arg(long, hide = true)]
     pub stop_with_stdin: bool,
 }
+
+/// How often the ledger's sum is read: where the store keeps it, and where every
+/// posting is summed for it.
+const LEDGER_KEPT_EVERY: Duration = Duration::from_secs(1);
+const LEDGER_SUMMED_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// How often due tasks are looked for.
 const TASKS_EVERY: Duration = Duration::from_millis(200);
@@ -105,8 +110,16 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
     background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
     background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
-    background.spawn(watch::archive(file.store.clone(), stop.clone()));
-    background.spawn(fold::in_full(file.store.dir.join("journal"), stop.clone()));
+    match file.store.engine {
+        StoreEngine::Embedded => {
+            background.spawn(watch::ledger(Arc::clone(&gateway), LEDGER_KEPT_EVERY, stop.clone()));
+            background.spawn(watch::archive(file.store.clone(), stop.clone()));
+            background.spawn(fold::in_full(file.store.dir.join("journal"), stop.clone()));
+        }
+        StoreEngine::Postgres => {
+            background.spawn(watch::ledger(Arc::clone(&gateway), LEDGER_SUMMED_EVERY, stop.clone()));
+        }
+    }
 
     let drain = CancellationToken::new();
     let terminals_tls = Arc::new(net::TlsState::load(load::tls(&file.tls.terminals), Arc::clone(&clock))?);

@@ -36,6 +36,19 @@ pub async fn gauges(gateway: Arc<Gateway>, stop: CancellationToken) {
     }
 }
 
+/// Reads the ledger's sum now and then until told to stop. `every` is by what it
+/// costs: an embedded store keeps it, a database sums every posting.
+pub async fn ledger(gateway: Arc<Gateway>, every: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => set_ledger_sum(&gateway).await,
+        }
+    }
+}
+
 /// Moves closed segments to the archive until told to stop. What cannot be moved is
 /// tried again.
 pub async fn archive(section: StoreSection, stop: CancellationToken) {
@@ -64,6 +77,19 @@ pub async fn archive(section: StoreSection, stop: CancellationToken) {
     }
 }
 
+async fn set_ledger_sum(gateway: &Gateway) {
+    match gateway.store().ledger_totals().await {
+        Ok(totals) => {
+            let sum_fen = totals.sum_fen();
+            if sum_fen != 0 {
+                tracing::error!(%sum_fen, "the ledger does not sum to zero");
+            }
+            metrics::ledger_sum(sum_fen);
+        }
+        Err(error) => tracing::warn!(%error, "the ledger's sum cannot be read"),
+    }
+}
+
 async fn set_gauges(gateway: &Gateway) {
     let now = gateway.now_ms();
     let age = |since: i64| Duration::from_millis(u64::try_from(now - since).unwrap_or(0));
@@ -77,16 +103,6 @@ async fn set_gauges(gateway: &Gateway) {
             metrics::pending_transactions(tasks.len(), oldest);
         }
         Err(error) => tracing::warn!(%error, "pending transactions cannot be counted"),
-    }
-    match gateway.store().ledger_totals().await {
-        Ok(totals) => {
-            let sum_fen = totals.sum_fen();
-            if sum_fen != 0 {
-                tracing::error!(%sum_fen, "the ledger does not sum to zero");
-            }
-            metrics::ledger_sum(sum_fen);
-        }
-        Err(error) => tracing::warn!(%error, "the ledger's sum cannot be read"),
     }
     if let Err(refusal) = gateway.refresh_deny_list().await {
         tracing::warn!(reason = refusal.reason.code(), "the deny list cannot be read back");
