@@ -17,7 +17,7 @@
 //! | secrets | [`crypto`] |
 //! | who and what | [`identity`] |
 //! | engine | [`config`], [`telemetry`] |
-//! | words | [`model`], [`limits`] |
+//! | words | [`model`], [`limits`], [`fault`] |
 //!
 //! [`proto`] is the generated contract; only the edges and what stands above
 //! them may name it. The journal's messages are generated into
@@ -46,6 +46,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod crypto;
+pub mod fault;
 pub mod federation;
 pub mod gateway;
 pub mod identity;

@@ -291,6 +291,29 @@ pub const HOLDER_KEY_TRUSTED: Duration = Duration::from_secs(5);
 /// An idempotency key is remembered at least this long.
 pub const REQUEST_ID_KEPT_DAYS: u32 = 90;
 
+// ---- tasks ----------------------------------------------------------------
+
+/// Tries of tasks under way at once, in all lanes: each waits for a backend most of
+/// its time, and live calls need the processor more.
+pub const TASKS_AT_ONCE_MAX: usize = 32;
+
+/// Tries under way at once in one lane: half of the connections to one library, so
+/// that people at its counters are served beside them.
+pub const TASKS_PER_LANE_MAX: usize = 2;
+
+/// The longest one try may take: a backend's deadline, a retry and two commits.
+pub const TASK_RUN_MAX: Duration = Duration::from_secs(10);
+
+/// How long a task belongs to who leased it: three times the longest try.
+pub const TASK_LEASE_MS: i64 = 30_000;
+
+/// Tries that may fail inside the gateway, beyond those a backend may let fail,
+/// before people are called.
+pub const TASK_FAILURES_MAX: u32 = 12;
+
+/// Age beyond which a failing task is for people, whatever its tries: a day.
+pub const TASK_AGE_MAX_MS: i64 = 24 * 3_600 * 1_000;
+
 // ---- adapters and peers ---------------------------------------------------
 
 /// One SIP2 message. Patron information with long item lists is the largest.

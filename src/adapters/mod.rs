@@ -11,11 +11,12 @@
 //! idempotent once its bytes may have been read by the backend; it answers
 //! "unknown" and lets the scene inquire.
 
-pub mod breaker;
 pub mod settlement_file;
 pub mod sip2;
 
 use std::time::Duration;
+
+use crate::model::BreakerState;
 
 /// How a backend call ended, as a closed label set for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +49,7 @@ pub trait Observer: Send + Sync + 'static {
     /// A call to `backend` (a code of the configuration) ended after `took`.
     fn called(&self, _backend: &str, _act: &'static str, _end: CallEnd, _took: Duration) {}
     /// The breaker of `backend` changed its state.
-    fn breaker(&self, _backend: &str, _state: breaker::BreakerState) {}
+    fn breaker(&self, _backend: &str, _state: BreakerState) {}
     /// A connection to `backend` was opened (`true`) or dropped.
     fn connection(&self, _backend: &str, _opened: bool) {}
 }

@@ -11,10 +11,10 @@ use super::{
     options::{GatewayFile, StoreEngine, VaultOptions},
 };
 use crate::{
-    adapters::{self, CallEnd, breaker::BreakerState, sip2::Sip2Adapter},
+    adapters::{self, CallEnd, sip2::Sip2Adapter},
     crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, SoftVault},
     gateway::{Gateway, Libraries, Parts},
-    model::{Clock, SystemRng},
+    model::{BreakerState, Clock, SystemRng},
     scenes::library::{LibraryPolicy, LibraryPort},
     store::{
         EmbeddedStore, HolderSalts, PostgresOptions, PostgresParts, PostgresStore, Store, StoreObserver,

@@ -13,7 +13,13 @@ use super::{
     load::{self, Fixed},
     options::StoreSection,
 };
-use crate::{gateway::Gateway, ledger::payment, net::TlsState, store, telemetry::metrics};
+use crate::{
+    gateway::Gateway,
+    model::{TaskKind, TaskState},
+    net::TlsState,
+    store::{self, DueTask},
+    telemetry::metrics,
+};
 
 /// How often the gauges of slow things are set.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -93,14 +99,15 @@ async fn set_ledger_sum(gateway: &Gateway) {
 async fn set_gauges(gateway: &Gateway) {
     let now = gateway.now_ms();
     let age = |since: i64| Duration::from_millis(u64::try_from(now - since).unwrap_or(0));
-    // Every pending transaction has a task, due now or later. A reservation has one
-    // too, and waits for nobody.
+    // Every transaction of unknown outcome has its task, due now or later.
     match gateway.store().due_tasks(i64::MAX, PENDING_LOOKED_AT).await {
-        Ok(mut tasks) => {
-            tasks.retain(|task| task.kind != payment::EXPIRE);
-            let oldest =
-                tasks.iter().map(|task| task.transaction.made_at_ms()).min().map_or(Duration::ZERO, age);
-            metrics::pending_transactions(tasks.len(), oldest);
+        Ok(tasks) => {
+            let pending = tasks.iter().filter(|task| task.kind.known() == Some(TaskKind::LibraryInquire));
+            let oldest = pending.clone().map(|task| task.transaction.made_at_ms()).min();
+            metrics::pending_transactions(pending.count(), oldest.map_or(Duration::ZERO, age));
+            for kind in TaskKind::ALL.iter().copied().map(Some).chain([None]) {
+                metrics::open_tasks(kind, tally(tasks.iter().filter(|task| task.kind.known() == kind), age));
+            }
         }
         Err(error) => tracing::warn!(%error, "pending transactions cannot be counted"),
     }
@@ -113,6 +120,20 @@ async fn set_gauges(gateway: &Gateway) {
         let heard = if member.region == gateway.province() { Some(now) } else { heard };
         metrics::deny_list(member.region, version, heard.map_or(Duration::MAX, age));
     }
+}
+
+/// Adds up the open tasks of one kind.
+fn tally<'a>(tasks: impl Iterator<Item = &'a DueTask>, age: impl Fn(i64) -> Duration) -> metrics::OpenTasks {
+    tasks.fold(metrics::OpenTasks::default(), |mut open, task| {
+        match task.state {
+            TaskState::Waiting => open.waiting += 1,
+            TaskState::Stuck => open.stuck += 1,
+            TaskState::Done => {}
+        }
+        open.oldest = open.oldest.max(age(task.asked_at_ms));
+        open.tries = open.tries.max(task.tries);
+        open
+    })
 }
 
 /// What a reload changes.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{Call, Gateway, Header, Refusal, ask::Ask, authentication::card_of};
 use crate::{
     identity::CardIdentifier,
-    limits,
+    fault, limits,
     model::{
         AggregateKey, Assurance, CorruptAggregate, Fen, Millis, ParticipantId, Reason, Status, TerminalId,
         Token16, TransactionId, View,
@@ -177,8 +177,12 @@ impl Gateway {
         // under way would find nothing and reverse what is about to happen.
         let first_inquiry = self.live().libraries.inquiry.first_after_ms;
         let first_inquiry = Duration::from_millis(first_inquiry.unsigned_abs()).mul_f64(0.9);
+        fault::point(fault::Point::IntentCommitted);
         let answer = port.call(order.clone(), within(call).min(first_inquiry)).await;
-        self.commit_answer(ask, who, ask.transaction, answer, intent).await
+        fault::point(fault::Point::BackendCalled);
+        let committed = self.commit_answer(ask, who, ask.transaction, answer, intent).await;
+        fault::point(fault::Point::ResultCommitted);
+        committed
     }
 
     async fn commit_intent(

@@ -62,7 +62,7 @@ pub use reconcile::CaseWork;
 pub use refusal::{Refusal, RefusalKind, Violation};
 pub use registry::{Caller, Participant, ParticipantLine, Registry, RegistryFile, RegistryProblem};
 pub use sweep::Housekeeper;
-pub use tasks::TaskRunner;
+pub use tasks::{HandRefused, RunBy, TaskHand, TaskRule, TaskRunner, rule as task_rule};
 pub use transit::{Journeys, JourneysAsk, TapAsk, TapSide};
 
 use crate::{

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{AggregateBody, AggregateKey, Assurance, Fen, Millis, Outcome, PairwiseHolder, Status, Subject};
+use super::{AggregateBody, AggregateKey, Assurance, Fen, Outcome, PairwiseHolder, Status, Subject, Task};
 
 /// One side of a double entry: debit positive, credit negative.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,15 +11,6 @@ pub struct Posting {
     /// Account path, for example `participant/bj-metro/fares`.
     pub account: String,
     pub amount: Fen,
-}
-
-/// Something that must still happen, or (`done`) no longer must.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    pub kind: &'static str,
-    pub due_at_ms: Millis,
-    pub done: bool,
-    pub body: Bytes,
 }
 
 /// A change to one aggregate. The store gives the revision.

@@ -3,6 +3,7 @@
 //! every floor.
 
 mod aggregate;
+mod breaker;
 mod caller;
 mod clock;
 mod entry;
@@ -14,14 +15,17 @@ mod money;
 mod outcome;
 mod reason;
 pub mod record;
+mod task;
 
 pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate, Stored, View, slot_of};
+pub use breaker::{Breaker, BreakerOptions, BreakerState, Resting, RetryBudget};
 pub use caller::{CertIdentity, ConnectionId, Deadline, PeerCertificate};
 pub use clock::{Clock, ManualClock, Millis, Rng, SystemClock, SystemRng};
-pub use entry::{Decision, Detail, Posting, Receipt, Task, Write, decoded};
+pub use entry::{Decision, Detail, Posting, Receipt, Write, decoded};
 pub use ids::{
     BadId, HolderId, PairwiseHolder, ParticipantId, RequestId, Subject, TerminalId, Token16, TransactionId,
 };
 pub use money::{Fen, FenOverflow};
 pub use outcome::{Assurance, Denial, Outcome, Purpose, Rank, Scene, Status};
 pub use reason::Reason;
+pub use task::{Backoff, Jitter, Task, TaskKey, TaskKind, TaskName, TaskState};

@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     crypto::{Digest32, Sealer},
-    limits,
-    model::{AggregateKey, Clock, Millis, Rng, Status, Stored, TransactionId, View, record},
+    fault, limits,
+    model::{AggregateKey, Clock, Millis, Rng, Status, Stored, TaskKey, TransactionId, View, record},
 };
 
 /// A batch as the committer fills it; the writer closes it with a header.
@@ -140,7 +140,10 @@ impl Committer {
             None => self.run_unit(unit),
         };
         match ran {
-            Ok(Ran::Made(made)) => self.append(*made, reply),
+            Ok(Ran::Made(made)) => {
+                fault::point(fault::Point::UnitDecided);
+                self.append(*made, reply);
+            }
             Ok(Ran::Replay(replay)) => self.open.replays.push((reply, replay)),
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -236,6 +239,13 @@ impl Committer {
         let decision = decided
             .map_err(|_| corrupt("the decision panicked"))?
             .map_err(|error| corrupt(error.to_string()))?;
+        for task in &decision.tasks {
+            if let Some(of) = task.of
+                && !self.task_is_open(&TaskKey { transaction: of, kind: task.kind.clone() })?
+            {
+                return Err(StoreError::TaskClosed);
+            }
+        }
         let draft = Draft { meta, step, transaction, number, before, claim, now };
         draft.make(&touches, &view, decision, &*self.sealer, &*self.rng).map(|made| Ran::Made(Box::new(made)))
     }
@@ -247,6 +257,16 @@ impl Committer {
         match self.shared.overlay.look(|layer| layer.claim(key)) {
             Some(claim) => Ok(Some(claim)),
             None => self.rows.claim(key),
+        }
+    }
+
+    fn task_is_open(&self, key: &TaskKey) -> Result<bool, StoreError> {
+        if let Some(open) = self.ahead.task_is_open(key) {
+            return Ok(open);
+        }
+        match self.shared.overlay.look(|layer| layer.task_is_open(key)) {
+            Some(open) => Ok(open),
+            None => self.rows.tasks.is_open(key),
         }
     }
 

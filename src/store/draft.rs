@@ -13,7 +13,8 @@ use crate::{
     crypto::Sealer,
     limits,
     model::{
-        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, Subject, TransactionId, View, Write,
+        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, Subject, TaskState, TransactionId, View,
+        Write,
         lifecycle, record,
     },
 };
@@ -291,9 +292,15 @@ fn posting(posting: &crate::model::Posting) -> record::Posting {
 
 fn task(task: &crate::model::Task) -> record::Task {
     record::Task {
-        kind: task.kind.to_owned(),
+        kind: task.kind.as_str().to_owned(),
         due_at_ms: task.due_at_ms,
-        done: task.done,
+        done: task.state == TaskState::Done,
         body: task.body.to_vec(),
+        transaction_id: task.of.map(|of| of.as_bytes().to_vec()).unwrap_or_default(),
+        lane: task.lane.clone(),
+        asked_at_ms: task.asked_at_ms,
+        tries: task.tries,
+        last_error: task.last_error.map(|reason| reason.code().to_owned()).unwrap_or_default(),
+        stuck: task.state == TaskState::Stuck,
     }
 }

@@ -7,7 +7,10 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 
-use super::StoreError;
+use super::{
+    DueTask, StoreError,
+    task_rows::{due_task, task_of},
+};
 use crate::{
     crypto::{Digest32, Sealer, sm3},
     model::{AggregateKey, AggregateKind, Millis, Status, Stored, Subject, TransactionId, record},
@@ -172,6 +175,11 @@ impl EntryEffects {
     /// first one.
     pub(super) fn is_later_request(&self) -> bool {
         self.step > 0 && self.claim.is_some()
+    }
+
+    /// The tasks it opens, puts off or closes.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = DueTask> {
+        self.tasks.iter().map(|task| due_task(task_of(self.transaction, task), task))
     }
 
     /// Reads an entry back from the journal.

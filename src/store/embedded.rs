@@ -20,12 +20,13 @@ use tokio::sync::oneshot;
 
 use super::{
     Balance, Committed, Contradicted, Disk, DueTask, FjallIndex, Index, IndexError, LedgerTotals, NoObserver,
-    Part, Proof, RealDisk, Step, Store, StoreError, StoreObserver, StoreOptions, Unit,
+    Part, Proof, RealDisk, Step, Store, StoreError, StoreObserver, StoreOptions, TaskLease, Unit,
     chain::{is_signed, key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
     inbox::{Answer, Health, Inbox, Waiting},
     indexer::Indexer,
-    lookup::Lookup,
+    leases::Leases,
+    lookup::{Leasing, Lookup},
     overlay::{Layer, Overlay},
     reader::Reader,
     recent::Recent,
@@ -41,7 +42,7 @@ use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
     model::{
         AggregateKey, AggregateKind, Clock, Millis, ParticipantId, RequestId, Rng, Scene, Stored, Subject,
-        SystemRng, TransactionId,
+        SystemRng, TaskKey, TransactionId,
     },
 };
 
@@ -107,6 +108,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     pub(super) lookup: Lookup,
     index_lag_max: usize,
+    leases: Leases,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -198,6 +200,7 @@ impl EmbeddedStore {
                 sealer: Arc::clone(&parts.sealer),
             },
             index_lag_max: options.index_lag_max,
+            leases: Leases::default(),
             threads: Mutex::default(),
         };
         let spares =
@@ -442,6 +445,20 @@ impl Store for EmbeddedStore {
 
     fn ledger_totals(&self) -> BoxFuture<'_, Result<LedgerTotals, StoreError>> {
         self.lookup.aside(Lookup::ledger_totals)
+    }
+
+    fn lease_tasks<'a>(&'a self, ask: TaskLease<'a>) -> BoxFuture<'a, Result<Vec<DueTask>, StoreError>> {
+        Box::pin(async move {
+            let (leases_out, leasing) =
+                (self.leases.out(), Leasing { now_ms: ask.now_ms, most_per_lane: ask.most_per_lane });
+            let due = self.lookup.aside(move |lookup| lookup.tasks_to_run(&leasing, leases_out)).await?;
+            Ok(self.leases.choose(&ask, due))
+        })
+    }
+
+    fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.leases.release(key, owner);
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn is_ready(&self) -> bool {

@@ -17,6 +17,7 @@ use super::{
     rows::{Marker, Rows},
     witness::Witness,
 };
+use crate::fault;
 
 /// Entries applied in one atomic write: large enough to spread its cost, small
 /// enough that the overlay shrinks steadily.
@@ -62,6 +63,7 @@ impl Indexer {
                 self.shared.health.stop(error.to_string());
                 return;
             }
+            fault::point(fault::Point::IndexApplied);
             if let Some(applied) = group.last() {
                 self.observer.index_lag(self.shared.overlay.retire(applied.sequence));
                 last = Some(Marker::of(applied));

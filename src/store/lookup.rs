@@ -4,7 +4,11 @@
 //! Everything here blocks on disks and unsealing; [`Lookup::aside`] keeps that off
 //! the threads that serve calls.
 
-use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use jiff::civil::Date;
@@ -17,11 +21,13 @@ use super::{
     inbox::Replay,
     reader::Reader,
     rows::{Rows, StepRow},
+    task_rows::is_run,
 };
 use crate::{
     crypto::Sealer,
     model::{
-        AggregateKey, AggregateKind, Millis, ParticipantId, RequestId, Scene, Stored, Subject, TransactionId,
+        AggregateKey, AggregateKind, Millis, ParticipantId, RequestId, Scene, Stored, Subject, TaskKey,
+        TaskState, TransactionId,
     },
 };
 
@@ -173,29 +179,62 @@ impl Lookup {
     }
 
     pub(super) fn due_tasks(&self, now_ms: Millis, most: usize) -> Result<Vec<DueTask>, StoreError> {
-        let batches = self.shared.overlay.batches();
-        let mut overlaid = HashMap::new();
-        for entry in batches.iter().flat_map(|batch| &batch.entries) {
-            for task in &entry.tasks {
-                overlaid.insert((entry.transaction, task.kind.clone()), task.clone());
-            }
-        }
+        let overlaid = self.overlaid_tasks();
         // As many more as the overlay may take away again.
-        let indexed = self.rows.due_tasks(now_ms, most.saturating_add(overlaid.len()))?;
-        let still_open =
-            indexed.into_iter().filter(|task| !overlaid.contains_key(&(task.transaction, task.kind.clone())));
-        let mut due: Vec<_> = still_open.collect();
-        let newer = overlaid.iter().filter(|(_, task)| !task.done && task.due_at_ms <= now_ms);
-        due.extend(newer.map(|((transaction, kind), task)| DueTask {
-            transaction: *transaction,
-            kind: kind.clone(),
-            due_at_ms: task.due_at_ms,
-            body: task.body.clone().into(),
-        }));
-        due.sort_by(|a, b| (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind)));
+        let room = most.saturating_add(overlaid.len());
+        let mut due = self.rows.tasks.stuck(now_ms, room)?;
+        for lane in self.rows.tasks.lanes()? {
+            due.extend(self.rows.tasks.due_in(&lane, now_ms, room)?);
+        }
+        due.retain(|task| !overlaid.contains_key(&task.key()));
+        due.extend(overlaid.into_values().filter(|task| is_due(task, now_ms)));
+        due.sort_by(oldest_first);
         due.truncate(most);
         Ok(due)
     }
+
+    /// Due tasks that may be run, by lane, enough of each for the leases asked for.
+    pub(super) fn tasks_to_run(
+        &self,
+        ask: &Leasing,
+        leases_out: usize,
+    ) -> Result<Vec<Vec<DueTask>>, StoreError> {
+        let overlaid = self.overlaid_tasks();
+        let room = ask.most_per_lane.saturating_add(leases_out).saturating_add(overlaid.len());
+        let mut lanes: BTreeMap<String, Vec<DueTask>> = BTreeMap::new();
+        for lane in self.rows.tasks.lanes()?.into_iter().filter(|lane| is_run(lane)) {
+            let mut due = self.rows.tasks.due_in(&lane, ask.now_ms, room)?;
+            due.retain(|task| !overlaid.contains_key(&task.key()));
+            lanes.insert(lane, due);
+        }
+        let newer = overlaid.into_values().filter(|task| {
+            task.state == TaskState::Waiting && is_due(task, ask.now_ms) && is_run(&task.lane)
+        });
+        for task in newer {
+            lanes.entry(task.lane.clone()).or_default().push(task);
+        }
+        lanes.values_mut().for_each(|lane| lane.sort_by(oldest_first));
+        Ok(lanes.into_values().filter(|lane| !lane.is_empty()).collect())
+    }
+
+    fn overlaid_tasks(&self) -> HashMap<TaskKey, DueTask> {
+        self.shared.overlay.look(|layer| layer.tasks().map(|task| (task.key(), task.clone())).collect())
+    }
+}
+
+/// What is asked when tasks are leased.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leasing {
+    pub(super) now_ms: Millis,
+    pub(super) most_per_lane: usize,
+}
+
+fn is_due(task: &DueTask, now_ms: Millis) -> bool {
+    task.state != TaskState::Done && task.due_at_ms <= now_ms
+}
+
+fn oldest_first(a: &DueTask, b: &DueTask) -> std::cmp::Ordering {
+    (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind))
 }
 
 /// What the batches after `until` have booked.

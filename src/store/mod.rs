@@ -24,6 +24,7 @@ pub mod fuzz;
 mod inbox;
 mod index;
 mod indexer;
+mod leases;
 mod lookup;
 mod lying_disk;
 mod merkle;
@@ -40,6 +41,7 @@ mod recovery;
 mod room;
 mod rows;
 mod segment;
+mod task_rows;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -55,7 +57,7 @@ use jiff::civil::Date;
 
 use crate::model::{
     AggregateKey, CorruptAggregate, Decision, Millis, ParticipantId, Purpose, Receipt, RequestId, Scene,
-    Stored, Subject, TerminalId, TransactionId, View, record,
+    Stored, Subject, TaskKey, TaskName, TaskState, TerminalId, TransactionId, View, record,
 };
 
 pub use archive::{ArchiveReport, archive};
@@ -171,13 +173,39 @@ pub struct Committed {
     pub replayed: bool,
 }
 
-/// A task that is due.
-#[derive(Debug, Clone)]
+/// A task that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueTask {
     pub transaction: TransactionId,
-    pub kind: String,
+    pub kind: TaskName,
+    pub state: TaskState,
+    pub lane: String,
     pub due_at_ms: Millis,
+    pub asked_at_ms: Millis,
+    pub tries: u32,
+    /// Reason code of the last try that brought nothing; empty before one.
+    pub last_error: String,
     pub body: Bytes,
+}
+
+impl DueTask {
+    pub fn key(&self) -> TaskKey {
+        TaskKey { transaction: self.transaction, kind: self.kind.clone() }
+    }
+}
+
+/// Asks for tasks to work on.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskLease<'a> {
+    pub now_ms: Millis,
+    /// Who will work on them; unique among everyone who runs tasks now.
+    pub owner: &'a str,
+    /// Longer than the longest work on one task: a lease that ran out is taken
+    /// over by whoever asks next.
+    pub lease_ms: Millis,
+    pub most: usize,
+    /// Leases that may be out in one lane at the same time, whoever has them.
+    pub most_per_lane: usize,
 }
 
 /// A part of a kind's aggregates.
@@ -207,6 +235,10 @@ pub enum StoreError {
     /// A `Next` or `Later` step of a transaction that does not exist.
     #[error("no such transaction")]
     NoSuchTransaction,
+    /// An entry about another transaction's task that is no longer open. Nothing
+    /// was done.
+    #[error("the task is no longer open")]
+    TaskClosed,
 }
 
 /// The journal with the state behind it.
@@ -253,7 +285,8 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> BoxFuture<'_, Result<Part, StoreError>>;
 
-    /// Tasks due at `now_ms`, oldest first, at most `most`.
+    /// Open tasks due at `now_ms`, oldest first, at most `most`: for whoever looks,
+    /// with those that are stuck or leased.
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>>;
 
     /// What was booked on the accounts whose path begins with `accounts`, a row an
@@ -268,6 +301,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sums over the whole ledger, as of one moment after the call began.
     fn ledger_totals(&self) -> BoxFuture<'_, Result<LedgerTotals, StoreError>>;
+
+    /// Due tasks for one who will work on them, lane by lane in turn, oldest first
+    /// within a lane. Nobody else gets them while the lease holds. Not those that
+    /// are stuck or of a kind that is not known here.
+    fn lease_tasks<'a>(&'a self, ask: TaskLease<'a>) -> BoxFuture<'a, Result<Vec<DueTask>, StoreError>>;
+
+    /// Ends a lease before its time: the work is done, or put off.
+    fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Whether commits are taken; false after a failed sync and while starting.
     fn is_ready(&self) -> bool;

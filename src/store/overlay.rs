@@ -16,10 +16,11 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{
+    DueTask,
     effects::{Claim, ClaimKey, Effects, EntryEffects, Location},
     rows::StepRow,
 };
-use crate::model::{AggregateKey, AggregateKind, Scene, Stored, Subject, TransactionId};
+use crate::model::{AggregateKey, AggregateKind, Scene, Stored, Subject, TaskKey, TaskState, TransactionId};
 
 /// The newest state of whatever some batches have changed. Each item remembers
 /// the batch that wrote it last, and goes when that batch is retired.
@@ -28,6 +29,7 @@ pub(super) struct Layer {
     claims: HashMap<ClaimKey, (u64, Claim), RandomState>,
     transactions: HashMap<TransactionId, (u64, SmallVec<[StepRow; 1]>), RandomState>,
     aggregates: HashMap<AggregateKey, (u64, Option<Stored>), RandomState>,
+    tasks: HashMap<TaskKey, (u64, DueTask), RandomState>,
 }
 
 impl Layer {
@@ -41,6 +43,9 @@ impl Layer {
         steps.push(StepRow { step: entry.step, status: entry.status, later_request, location });
         for aggregate in &entry.aggregates {
             self.aggregates.insert(aggregate.key.clone(), (sequence, aggregate.stored.clone()));
+        }
+        for task in entry.tasks() {
+            self.tasks.insert(task.key(), (sequence, task));
         }
     }
 
@@ -58,6 +63,12 @@ impl Layer {
                 self.aggregates.remove(&aggregate.key);
             }
         }
+        for task in entry.tasks() {
+            let key = task.key();
+            if self.tasks.get(&key).is_some_and(|(newest, _)| *newest <= sequence) {
+                self.tasks.remove(&key);
+            }
+        }
     }
 
     pub(super) fn claim(&self, key: &ClaimKey) -> Option<Claim> {
@@ -67,6 +78,16 @@ impl Layer {
     /// The steps that are not indexed, oldest first.
     pub(super) fn steps(&self, transaction: TransactionId) -> &[StepRow] {
         self.transactions.get(&transaction).map_or(&[], |(_, steps)| steps)
+    }
+
+    /// Tasks as they were last changed here, closed ones among them.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &DueTask> {
+        self.tasks.values().map(|(_, task)| task)
+    }
+
+    /// Whether a task is open; `None` where nothing is known of it here.
+    pub(super) fn task_is_open(&self, key: &TaskKey) -> Option<bool> {
+        self.tasks.get(key).map(|(_, task)| task.state != TaskState::Done)
     }
 
     /// `Some(None)` says: deleted here.

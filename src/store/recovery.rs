@@ -122,7 +122,7 @@ impl Recovery<'_> {
                 return Err(OpenError::Lost { index: marker.sequence, journal });
             }
         }
-        self.rows.index().wipe().map_err(|error| OpenError::Index(error.into()))?;
+        self.rows.index().wipe()?;
         Ok(None)
     }
 

@@ -8,26 +8,26 @@
 //! | `t` transaction 16 ‖ step 4 | status 1, the highest bit set for a later request's step ‖ location 16 |
 //! | `a` kind 1 ‖ id | an aggregate, open or sealed |
 //! | `b` subject 16 ‖ scene ‖ 0 ‖ location 16, inverted so that the newest sorts first | nothing |
-//! | `d` due 8 ‖ transaction 16 ‖ kind | the task's body |
-//! | `k` transaction 16 ‖ kind | due 8 of the open task |
+//! | `d` `k` `l` `w` | open tasks, see `task_rows` |
 //! | `p` account ‖ 0 ‖ business date 4 (yyyymmdd) | debit 16 ‖ credit 16 ‖ count 8, fen |
 //! | `s` | the same over the whole ledger |
 //! | `h` | marker: the last batch applied that carries a checkpoint |
 //! | `v` | [`LAYOUT`] 1 |
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use super::{
-    DueTask, LedgerTotals, StoreError,
+    LedgerTotals, StoreError,
     balances::{DayTotals, Folded, date_bytes, date_of},
     effects::{Claim, ClaimKey, Effects, EntryEffects, Location, Row, SealedRow, corrupt},
     index::{Changes, Index, IndexError},
+    task_rows::{TaskRows, Touched},
 };
 use crate::{
     crypto::Digest32,
-    model::{AggregateKey, AggregateKind, Millis, Scene, Status, Stored, Subject, TransactionId},
+    model::{AggregateKey, AggregateKind, Scene, Status, Stored, Subject, TransactionId},
 };
 
 /// The marker's key.
@@ -35,7 +35,7 @@ const MARKER: &[u8] = b"m";
 
 /// Grows when rows are added or mean something else: an index of another layout is
 /// built anew from the journal.
-const LAYOUT: u8 = 4;
+const LAYOUT: u8 = 5;
 
 /// The last batch that the index has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,7 @@ const LATER_REQUEST: u8 = 0x80;
 #[derive(Clone)]
 pub(super) struct Rows {
     index: Arc<dyn Index>,
+    pub(super) tasks: TaskRows,
 }
 
 impl From<IndexError> for StoreError {
@@ -80,7 +81,7 @@ impl From<IndexError> for StoreError {
 
 impl Rows {
     pub(super) fn over(index: Arc<dyn Index>) -> Self {
-        Rows { index }
+        Rows { tasks: TaskRows::over(Arc::clone(&index)), index }
     }
 
     pub(super) fn index(&self) -> &Arc<dyn Index> {
@@ -193,35 +194,19 @@ impl Rows {
         read.collect::<Option<_>>().ok_or_else(|| corrupt("an entry of the index"))
     }
 
-    /// Tasks due at `now`, oldest first.
-    pub(super) fn due_tasks(&self, now: Millis, most: usize) -> Result<Vec<DueTask>, StoreError> {
-        let until = joined(b'd', &[&sortable(now.saturating_add(1))]);
-        let pairs = self.index.pairs(b"d", Some(&until), most)?;
-        let read = pairs.into_iter().map(|(key, body)| {
-            let mut key = Bytes(key.get(1..)?);
-            Some(DueTask {
-                due_at_ms: i64::from_be_bytes(key.take()?) ^ i64::MIN,
-                transaction: TransactionId::from_bytes(key.take()?),
-                kind: String::from_utf8(key.0.to_vec()).ok()?,
-                body: body.into(),
-            })
-        });
-        read.collect::<Option<_>>().ok_or_else(|| corrupt("a task of the index"))
-    }
-
     /// Applies batches in order, in one atomic write with the marker. `changes` is
     /// room to work in.
     pub(super) fn apply(&self, batches: &[Arc<Effects>], changes: &mut Changes) -> Result<(), StoreError> {
         let Some(last) = batches.last() else { return Ok(()) };
         changes.clear();
-        let (mut open_tasks, mut folded) = (HashMap::new(), Folded::default());
+        let (mut touched, mut folded) = (Touched::new(), Folded::default());
         for batch in batches {
             folded.take_up(batch);
             for (index, entry) in batch.entries.iter().enumerate() {
                 let location = encode_location(batch.location(index));
                 entry_changes(entry, &location, changes);
                 for task in &entry.tasks {
-                    self.task_changes(entry.transaction, task, &mut open_tasks, changes)?;
+                    self.tasks.change(entry.transaction, task, &mut touched, changes)?;
                 }
             }
         }
@@ -255,35 +240,6 @@ impl Rows {
             add(&joined(b'p', &[account.as_bytes(), &[0], &date_bytes(date)]), sums)?;
         }
         add(b"s", &folded.whole)
-    }
-
-    /// A task replaces the open one of the same transaction and kind; `done`
-    /// closes it. `open_tasks` holds what this write has changed so far.
-    fn task_changes(
-        &self,
-        transaction: TransactionId,
-        task: &crate::model::record::Task,
-        open_tasks: &mut HashMap<Vec<u8>, Option<[u8; 8]>>,
-        changes: &mut Changes,
-    ) -> Result<(), StoreError> {
-        let name = joined(b'k', &[transaction.as_bytes(), task.kind.as_bytes()]);
-        let before = match open_tasks.get(&name) {
-            Some(before) => *before,
-            None => self.index.get(&name)?.and_then(|due| due.try_into().ok()),
-        };
-        if let Some(before) = before {
-            changes.remove(&[b"d", &before, transaction.as_bytes(), task.kind.as_bytes()]);
-        }
-        let due = (!task.done).then(|| sortable(task.due_at_ms));
-        match &due {
-            Some(due) => {
-                changes.put(&[b"d", due, transaction.as_bytes(), task.kind.as_bytes()], &[&task.body]);
-                changes.put(&[&name], &[due]);
-            }
-            None => changes.remove(&[&name]),
-        }
-        open_tasks.insert(name, due);
-        Ok(())
     }
 }
 
@@ -334,11 +290,6 @@ fn aggregate_key(key: &AggregateKey) -> Vec<u8> {
 
 fn about_prefix(subject: Subject, scene: &str) -> Vec<u8> {
     joined(b'b', &[subject.as_bytes(), scene.as_bytes(), &[0]])
-}
-
-/// Signed numbers in an order in which bytes sort as numbers.
-fn sortable(at: Millis) -> [u8; 8] {
-    (at ^ i64::MIN).to_be_bytes()
 }
 
 fn put_marker(key: &[u8], batch: &Effects, changes: &mut Changes) {

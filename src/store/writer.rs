@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     crypto::{Digest32, KeyName, KeyVault, Sealer, VaultError},
+    fault,
     model::{Millis, Receipt, record},
 };
 
@@ -124,7 +125,10 @@ impl Writer {
             let leaves = std::mem::take(&mut batch.leaves);
             let effects = std::mem::take(&mut batch.effects);
             match self.write_or_stop(batch.committed_at, stored, leaves, effects, false) {
-                Some(durable) => answer(&mut batch, &durable),
+                Some(durable) => {
+                    answer(&mut batch, &durable);
+                    fault::point(fault::Point::BatchAnswered);
+                }
                 None => {
                     let stopped = self.shared.health.error();
                     return batch.fail(&stopped.unwrap_or(StoreError::Stopped("the disk failed".into())));
@@ -254,7 +258,9 @@ impl Writer {
             return Err(io::Error::other("there is no segment"));
         };
         place.file.write_at(place.offset, frame)?;
+        fault::point(fault::Point::BatchWritten);
         place.file.sync_data()?;
+        fault::point(fault::Point::BatchSynced);
         let at = (place.segment, place.offset);
         place.offset += frame.len() as u64;
         self.shared.room.used(place.offset, self.segment_bytes);

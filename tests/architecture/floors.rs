@@ -15,7 +15,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["crypto"],
     &["identity"],
     &["config", "telemetry"],
-    &["model", "limits"],
+    &["model", "limits", "fault"],
 ];
 
 /// Rooms that may import less than what stands below them.

@@ -19,6 +19,7 @@ promises! {
     many_taps_of_few_cards_are_counted_right,
     the_newest_entries_about_a_subject_come_first,
     tasks_are_due_until_they_are_done,
+    a_leased_task_is_nobody_elses_until_the_lease_runs_out,
     every_aggregate_of_a_kind_is_scanned,
     a_kind_is_gone_through_in_parts,
     destroying_a_key_erases_the_person_and_breaks_no_receipt,
@@ -286,6 +287,30 @@ async fn tasks_are_due_until_they_are_done(world: World) {
         let due: Vec<_> = due.into_iter().map(|task| (task.transaction, task.due_at_ms)).collect();
         assert_eq!(due, expected, "due at {now}");
     }
+    open.close().await;
+}
+
+async fn a_leased_task_is_nobody_elses_until_the_lease_runs_out(world: World) {
+    let open = world.open().await;
+    for number in 1..=3 {
+        let unit = step_with_task(number, first(number), Status::Pending, false, i64::from(number));
+        open.commit(unit).await.expect("committed");
+    }
+    let lease = async |now_ms, owner| {
+        let ask = TaskLease { now_ms, owner, lease_ms: 100, most: 9, most_per_lane: 2 };
+        let leased = open.store().lease_tasks(ask).await.expect("readable");
+        leased.into_iter().map(|task| task.transaction).collect::<Vec<_>>()
+    };
+    let first_two = lease(10, "one").await;
+    assert_eq!(first_two, [transaction(1), transaction(2)], "a lane has its bound");
+    assert_eq!(lease(20, "two").await, []);
+    let kind = TaskName::from(TaskKind::LibraryInquire);
+    let key = TaskKey { transaction: transaction(1), kind };
+    open.store().release_task(&key, "two").await.expect("readable");
+    assert_eq!(lease(30, "two").await, [], "only who holds a lease can end it");
+    open.store().release_task(&key, "one").await.expect("readable");
+    assert_eq!(lease(40, "two").await, [transaction(1)]);
+    assert_eq!(lease(110, "three").await, [transaction(2)], "the first lease has run out");
     open.close().await;
 }
 

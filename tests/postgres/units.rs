@@ -92,8 +92,9 @@ pub fn step_with_task(number: u32, step: Step, status: Status, done: bool, due: 
     unit_with(number, step, vec![], move |_, _| {
         let mut decision = Decision::new(Outcome::Pending);
         decision.status = status;
-        let kind = "library.inquire";
-        decision.tasks = vec![Task { kind, due_at_ms: due, done, body: Bytes::from_static(b"body") }];
+        let asked = Task::ask(TaskKind::LibraryInquire, "library/lib".to_owned(), 0, due);
+        let state = if done { TaskState::Done } else { TaskState::Waiting };
+        decision.tasks = vec![Task { state, body: Bytes::from_static(b"body"), ..asked }];
         Ok(decision)
     })
 }

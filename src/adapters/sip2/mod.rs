@@ -36,12 +36,10 @@ use tracing::Instrument as _;
 pub use self::charset::{BadCharset, Charset};
 pub use self::options::{BadSip2Options, Sip2Options};
 use self::pool::{Lost, Pool};
-use super::{
-    CallEnd, Observer,
-    breaker::{Breaker, BreakerState, RetryBudget},
-};
+use super::{CallEnd, Observer};
 use crate::{
-    model::{Clock, Reason},
+    limits,
+    model::{Breaker, BreakerState, Clock, Reason, RetryBudget},
     scenes::library::{
         Before, Declined, Inquiry, LibraryAnswer, LibraryOrder, LibraryPort, NotSent, PortError, Unknown,
     },
@@ -102,9 +100,10 @@ impl Sip2Adapter {
         for (code, options) in libraries {
             let breaker = Mutex::new(Breaker::new(options.breaker.clone()));
             let pool = Pool::new(code.clone(), options, self.clock.clone(), self.observer.clone())?;
+            let budget = Mutex::new(RetryBudget::of(limits::RETRY_BUDGET_PERCENT));
             let backend = match self.backends.get(&code) {
                 Some(known) if known.pool.is_as(&pool) => Arc::clone(known),
-                Some(_) | None => Arc::new(Backend { pool, breaker, budget: Mutex::default() }),
+                Some(_) | None => Arc::new(Backend { pool, breaker, budget }),
             };
             backends.insert(code, backend);
         }

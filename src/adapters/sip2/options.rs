@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::charset::Charset;
-use crate::{adapters::breaker::BreakerOptions, limits};
+use crate::{limits, model::BreakerOptions};
 
 /// How one library is reached. The password itself is never configured: only
 /// where it is found.

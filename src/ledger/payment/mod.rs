@@ -20,12 +20,9 @@ pub use rules::{Moved, capture, expire, refund, release, reserve, reverse};
 use super::Account;
 use crate::model::{
     AggregateKind, CorruptAggregate, Decision, Detail, Fen, Millis, Outcome, PairwiseHolder, Reason, Status,
-    Subject, Task, TransactionId, View, Write,
+    Subject, Task, TaskKind, TransactionId, View, Write,
     record::{Payment, PaymentDetail},
 };
-
-/// The task that ends a reservation.
-pub const EXPIRE: &str = "payment.expire";
 
 /// What can be done to the money of a transaction. The number is in the journal
 /// for ever.
@@ -121,8 +118,7 @@ pub fn decide_reserve(ask: &ReserveAsk, about: About, now: Millis) -> Decision {
     let mut decision = Decision::new(Outcome::Approved);
     decision.status = Status::Reserved;
     decision.detail = detail(PaymentAct::Reserve, ask.amount, &payment, 0, ask.amount);
-    decision.tasks =
-        vec![Task { kind: EXPIRE, due_at_ms: payment.expires_at_ms, done: false, body: bytes::Bytes::new() }];
+    decision.tasks = vec![Task::ask(TaskKind::PaymentExpire, String::new(), now, payment.expires_at_ms)];
     decision.writes = vec![Write::put(ask.transaction.as_bytes(), &payment)];
     with(decision, about)
 }
@@ -182,7 +178,7 @@ pub fn decide_later(
     decision.corrects = known.capture_step.filter(|_| moved.corrects);
     decision.detail = detail(later.act(), asked, &moved.payment, cause, moved.amount);
     if payment.is_some_and(|before| before.status == Status::Reserved.number()) {
-        decision.tasks = vec![Task { kind: EXPIRE, due_at_ms: now, done: true, body: bytes::Bytes::new() }];
+        decision.tasks = vec![Task::done(TaskKind::PaymentExpire, now)];
     }
     decision.writes = vec![Write::put(transaction.as_bytes(), &moved.payment)];
     decision.postings = moved.postings;
@@ -202,9 +198,9 @@ pub fn decide_expiry(
 ) -> Result<Decision, CorruptAggregate> {
     let payment: Payment =
         view.get(transaction.as_bytes())?.ok_or(CorruptAggregate { kind: AggregateKind::Payment })?;
-    let (due_at_ms, done, moved) = match expire(&payment, now) {
-        Ok(moved) => (now, true, Some(moved)),
-        Err(due_at_ms) => (due_at_ms, false, None),
+    let (task, moved) = match expire(&payment, now) {
+        Ok(moved) => (Task::done(TaskKind::PaymentExpire, now), Some(moved)),
+        Err(due_at_ms) => (Task::ask(TaskKind::PaymentExpire, String::new(), now, due_at_ms), None),
     };
     let mut decision = match &moved {
         Some(_) => Decision::new(Outcome::Declined(Reason::ReservationExpired)),
@@ -214,7 +210,7 @@ pub fn decide_expiry(
     let after = moved.as_ref().map_or(&payment, |moved| &moved.payment);
     let amount = moved.as_ref().map_or(Fen::ZERO, |moved| moved.amount);
     decision.detail = detail(PaymentAct::Expire, Fen::ZERO, after, 0, amount);
-    decision.tasks = vec![Task { kind: EXPIRE, due_at_ms, done, body: bytes::Bytes::new() }];
+    decision.tasks = vec![task];
     if let Some(moved) = moved {
         decision.writes = vec![Write::put(transaction.as_bytes(), &moved.payment)];
     }

@@ -10,10 +10,9 @@ use super::{Book, Fault, IlsCharset, IlsHandle, IlsOptions, IlsServer, Reader};
 use crate::{
     adapters::{
         NoObserver,
-        breaker::BreakerState,
         sip2::{Charset, Sip2Adapter, Sip2Options},
     },
-    model::{Fen, ManualClock, Reason, TransactionId},
+    model::{BreakerState, Fen, ManualClock, Reason, TransactionId},
     scenes::library::{
         Before, Inquiry, LibraryAct, LibraryAnswer, LibraryOrder, LibraryPort as _, PortError,
     },

@@ -26,6 +26,6 @@ pub use port::{
     PortError, Unknown,
 };
 pub use rules::{
-    INQUIRE, Turn, Who, case_key, intent, not_happened, not_sent, order_of, read, result, reversed, turn,
+    Turn, Who, case_key, closed_by_hand, intent, not_happened, not_sent, order_of, read, result, reversed, turn,
     unresolved,
 };

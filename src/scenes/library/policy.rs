@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Assurance, Millis, PairwiseHolder};
+use crate::model::{Assurance, Backoff, Jitter, Millis, PairwiseHolder};
 
 /// The libraries that are connected and what holds for all of them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -115,10 +115,13 @@ impl Library {
 }
 
 impl InquiryPolicy {
-    /// The wait before attempt `tries` (0 for the first).
+    /// The wait before attempt `tries` (0 for the first), with nothing taken off.
     pub fn wait_ms(&self, tries: u32) -> Millis {
-        let doubled = self.first_after_ms.saturating_mul(1 << tries.min(30));
-        doubled.min(self.at_most_ms)
+        self.backoff().wait_ms(tries, Jitter::NONE)
+    }
+
+    pub fn backoff(&self) -> Backoff {
+        Backoff { first_ms: self.first_after_ms, most_ms: self.at_most_ms }
     }
 
     /// The longest a transaction stays pending, calls not counted: shown beside

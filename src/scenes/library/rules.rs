@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{Before, Declined, InquiryPolicy, LibraryAct, LibraryAnswer, LibraryOrder, Loan, PatronAccount};
 use crate::model::{
-    AggregateKey, AggregateKind, Assurance, CorruptAggregate, Decision, Detail, Fen, Millis, Outcome,
-    PairwiseHolder, Reason, Status, Subject, Task, TransactionId, View, Write,
+    AggregateKey, AggregateKind, Assurance, CorruptAggregate, Decision, Detail, Fen, Jitter, Millis, Outcome,
+    PairwiseHolder, Reason, Status, Subject, Task, TaskKind, TransactionId, View, Write,
     record::{LibraryCase, LibraryDetail, LoanDetail},
 };
-
-/// Kind of the task that settles an unknown outcome.
-pub const INQUIRE: &str = "library.inquire";
 
 /// Whom an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +64,8 @@ pub fn intent(
     about(&mut decision, who);
     decision.detail = Detail::personal(&detail_of(order));
     decision.writes.push(Write::put(order.transaction.as_bytes(), &case));
-    decision.tasks.push(task(now.saturating_add(policy.wait_ms(0)), false));
+    let due_at_ms = now.saturating_add(policy.wait_ms(0));
+    decision.tasks.push(Task::ask(TaskKind::LibraryInquire, lane(&order.library), now, due_at_ms));
     decision
 }
 
@@ -141,9 +137,9 @@ pub fn reversed(
     end_reversed(view, who, transaction, Reason::OutcomeReversed, false, now)
 }
 
-/// A turn brought nothing: the next one is put off a little longer. When all are
-/// spent the transaction is reversed, and the entry calls for a person (`alert`),
-/// because the library may still hold what was ordered.
+/// A turn brought nothing: the next one is put off a little longer, with `why` on
+/// its task. When all are spent the transaction is reversed, and a task for people
+/// is left, because the library may still hold what was ordered.
 ///
 /// # Errors
 /// When the case is missing or cannot be read.
@@ -153,6 +149,8 @@ pub fn unresolved(
     transaction: TransactionId,
     now: Millis,
     policy: &InquiryPolicy,
+    why: Reason,
+    jitter: Jitter,
 ) -> Result<Decision, CorruptAggregate> {
     let mut case = open_case(view, transaction)?;
     let Some(act) = act_of(&case) else { return Err(corrupt()) };
@@ -165,9 +163,26 @@ pub fn unresolved(
     let mut detail = closing_detail(&case);
     detail.inquiries = case.tries;
     decision.detail = Detail::personal(&detail);
-    decision.tasks.push(task(now.saturating_add(policy.wait_ms(case.tries)), false));
+    let due_at_ms = now.saturating_add(policy.backoff().wait_ms(case.tries, jitter));
+    decision.tasks.push(Task {
+        tries: case.tries,
+        last_error: Some(why),
+        ..Task::ask(TaskKind::LibraryInquire, lane(&detail.library), case.started_at_ms, due_at_ms)
+    });
     decision.writes.push(Write::put(transaction.as_bytes(), &case));
     Ok(decision)
+}
+
+/// People have settled it and closed its task: the transaction ends here. A case that
+/// cannot be read leaves nothing to tell but the end.
+pub fn closed_by_hand(view: &View, who: &Who, transaction: TransactionId, now: Millis) -> Decision {
+    end_reversed(view, who, transaction, Reason::OutcomeReversed, false, now).unwrap_or_else(|_| {
+        let mut decision = Decision::new(Outcome::Declined(Reason::OutcomeReversed));
+        decision.status = Status::Reversed;
+        about(&mut decision, who);
+        decision.tasks.push(Task::done(TaskKind::LibraryInquire, now));
+        decision
+    })
 }
 
 /// What is to be done when the task of a case comes due.
@@ -305,6 +320,9 @@ fn end_reversed(
     let mut decision = Decision::new(Outcome::Declined(reason));
     decision.status = Status::Reversed;
     close(&mut decision, who, transaction, &detail, now);
+    if alert {
+        decision.tasks.push(Task::by_hand(TaskKind::LibraryByHand, lane(&detail.library), now, reason));
+    }
     Ok(decision)
 }
 
@@ -320,7 +338,7 @@ fn close(
     about(decision, who);
     decision.detail = Detail::personal(detail);
     decision.writes.push(Write::delete::<LibraryCase>(transaction.as_bytes()));
-    decision.tasks.push(task(now, true));
+    decision.tasks.push(Task::done(TaskKind::LibraryInquire, now));
 }
 
 fn about(decision: &mut Decision, who: &Who) {
@@ -329,6 +347,7 @@ fn about(decision: &mut Decision, who: &Who) {
     decision.assurance = who.assurance;
 }
 
-fn task(due_at_ms: Millis, done: bool) -> Task {
-    Task { kind: INQUIRE, due_at_ms, done, body: Bytes::new() }
+/// A library that does not answer keeps nobody else's tasks waiting.
+fn lane(library: &str) -> String {
+    format!("library/{library}")
 }

@@ -3,12 +3,14 @@ use prost::Message as _;
 
 use super::*;
 use crate::model::{
-    AggregateBody as _, Assurance, Decision, Fen, Millis, Outcome, PairwiseHolder, Reason, Status, Stored,
-    Subject, TransactionId, View,
+    AggregateBody as _, Assurance, Decision, Fen, Jitter, Millis, Outcome, PairwiseHolder, Reason, Status,
+    Stored, Subject, TaskKind, TaskName, TaskState, TransactionId, View,
     record::{LibraryCase, LibraryDetail},
 };
 
 const NOW: Millis = 1_795_000_000_000;
+
+const INQUIRE: TaskName = TaskName::Known(TaskKind::LibraryInquire);
 
 fn policy() -> InquiryPolicy {
     InquiryPolicy { first_after_ms: 1_000, at_most_ms: 4_000, inquiries_max: 3, undo_tries_max: 2 }
@@ -70,7 +72,7 @@ fn ended(decision: &Decision, outcome: Outcome, status: Status) {
     assert!(decision.status.is_final());
     assert_eq!(decision.subject, Some(who().subject));
     assert!(decision.writes.iter().any(|write| write.key == case_key(tx()) && write.body.is_none()));
-    assert!(decision.tasks.iter().any(|task| task.kind == INQUIRE && task.done));
+    assert!(decision.tasks.iter().any(|task| task.kind == INQUIRE && task.state == TaskState::Done));
 }
 
 #[test]
@@ -78,7 +80,8 @@ fn an_intent_is_pending_and_its_task_is_due_before_the_call() {
     let decision = intent(&who(), &order(LibraryAct::Checkout), &before(), NOW, &policy());
     assert_eq!((decision.outcome, decision.status), (Outcome::Pending, Status::Pending));
     let task = &decision.tasks[0];
-    assert_eq!((task.kind, task.due_at_ms, task.done), (INQUIRE, NOW + 1_000, false));
+    assert_eq!((&task.kind, task.due_at_ms, task.state), (&INQUIRE, NOW + 1_000, TaskState::Waiting));
+    assert_eq!((task.lane.as_str(), task.asked_at_ms, task.tries), ("library/lib", NOW, 0));
     assert_eq!(decision.pairwise, who().pairwise);
     let view = after(&decision);
     assert_eq!(order_of(&case_in(&view), tx()), Some((order(LibraryAct::Checkout), before())));
@@ -116,7 +119,9 @@ fn run_out(act: LibraryAct) -> (Vec<Turn>, Vec<Millis>, Decision) {
     let (mut view, mut turns, mut waits) = (opened(act), Vec::new(), Vec::new());
     loop {
         turns.push(turn(&case_in(&view), tx(), &policy()));
-        let decision = unresolved(&view, &who(), tx(), NOW, &policy()).unwrap();
+        let decision =
+            unresolved(&view, &who(), tx(), NOW, &policy(), Reason::BackendUnavailable, Jitter::NONE)
+                .unwrap();
         if decision.status.is_final() {
             return (turns, waits, decision);
         }
@@ -164,7 +169,9 @@ fn a_pending_case_ends_within_the_bound_that_is_shown() {
 fn a_case_that_is_gone_is_an_error_not_a_guess() {
     let view = View::default().missing::<LibraryCase>(tx().as_bytes());
     assert!(result(&view, &who(), tx(), Ok(&LibraryAnswer::default()), NOW).is_err());
-    assert!(unresolved(&view, &who(), tx(), NOW, &policy()).is_err());
+    assert!(
+        unresolved(&view, &who(), tx(), NOW, &policy(), Reason::BackendUnavailable, Jitter::NONE).is_err()
+    );
 }
 
 #[test]

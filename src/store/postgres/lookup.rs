@@ -23,12 +23,13 @@ use crate::{
     crypto::{Sealer, sm3},
     model::{
         AggregateKey, AggregateKind, Millis, ParticipantId, Receipt, RequestId, Scene, Stored, Subject,
-        TransactionId, record, slot_of,
+        TaskKey, TaskKind, TransactionId, record, slot_of,
     },
     store::{
-        Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, Tree,
+        Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, TaskLease, Tree,
         chain::leaf_hash,
         effects::{Row, bound, claim_key, corrupt, stored_behind, subject_of, transaction_of, unseal},
+        task_rows::due_task,
     },
 };
 
@@ -247,20 +248,48 @@ impl Lookup {
         let mut due = Vec::new();
         for shard in self.reads.all() {
             let rows = self.reads.ask(sql::DUE_TASKS.on(shard, [Value::At(now_ms), limit.clone()])).await?;
-            due.extend(rows.iter().map(|row| {
-                let (Uuid(transaction), At(due_at_ms)) = (row.get(0), row.get(2));
-                let body: Vec<u8> = row.get(3);
-                DueTask {
-                    transaction: TransactionId::from_bytes(transaction),
-                    kind: row.get(1),
-                    due_at_ms,
-                    body: body.into(),
-                }
-            }));
+            for row in &rows {
+                due.push(task_behind(row)?);
+            }
         }
         due.sort_by(|a, b| (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind)));
         due.truncate(most);
         Ok(due)
+    }
+
+    /// Leases shard after shard, so a lane may have its share out in each of them.
+    pub(super) async fn lease_tasks(&self, ask: TaskLease<'_>) -> Result<Vec<DueTask>, StoreError> {
+        let kinds = TaskKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",");
+        let number = |count: usize| Value::Big(i64::try_from(count).unwrap_or(i64::MAX));
+        let until = ask.now_ms.saturating_add(ask.lease_ms);
+        let mut leased = Vec::new();
+        for shard in self.reads.all() {
+            let left = ask.most.saturating_sub(leased.len());
+            if left == 0 {
+                break;
+            }
+            let rest = [
+                Value::from(ask.owner),
+                Value::At(until),
+                Value::At(ask.now_ms),
+                Value::Text(kinds.clone()),
+                number(ask.most_per_lane),
+                number(left),
+            ];
+            for row in &self.reads.ask(sql::LEASE_TASKS.on(shard, rest)).await? {
+                leased.push(task_behind(row)?);
+            }
+        }
+        leased.sort_by_key(|task| task.due_at_ms);
+        Ok(leased)
+    }
+
+    pub(super) async fn release_task(&self, key: &TaskKey, owner: &str) -> Result<(), StoreError> {
+        let shard = shard_of(key.transaction.shard(), self.reads.shards());
+        let rest =
+            [Value::Uuid(*key.transaction.as_bytes()), Value::from(key.kind.as_str()), Value::from(owner)];
+        self.reads.ask(sql::RELEASE_TASK.on(shard, rest)).await?;
+        Ok(())
     }
 
     pub(super) async fn balances(
@@ -378,4 +407,12 @@ fn committed(
     };
     let receipt = receipt(&found, batch);
     Ok(Committed { entry: Arc::new(entry), detail, receipt, replayed: true })
+}
+
+/// The task in a row of transaction and body.
+fn task_behind(row: &PgRow) -> Result<DueTask, StoreError> {
+    let Uuid(transaction) = row.get(0);
+    let body: &[u8] = row.get(1);
+    let task = record::Task::decode(body).map_err(|_| corrupt("a task of the database"))?;
+    Ok(due_task(TransactionId::from_bytes(transaction), &task))
 }

@@ -53,14 +53,14 @@ use self::{
     write::Tools,
 };
 use super::{
-    Balance, Committed, DueTask, LedgerTotals, Part, Proof, Store, StoreError, StoreObserver, Unit,
-    chain::key_id, effects::corrupt, verify::CheckSignature,
+    Balance, Committed, DueTask, LedgerTotals, Part, Proof, Store, StoreError, StoreObserver, TaskLease,
+    Unit, chain::key_id, effects::corrupt, verify::CheckSignature,
 };
 use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
     model::{
         AggregateKey, AggregateKind, Clock, Millis, ParticipantId, RequestId, Rng, Scene, Stored, Subject,
-        TransactionId, slot_of,
+        TaskKey, TransactionId, slot_of,
     },
 };
 
@@ -350,6 +350,14 @@ impl Store for PostgresStore {
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {
         Box::pin(self.lookup.due_tasks(now_ms, most))
+    }
+
+    fn lease_tasks<'a>(&'a self, ask: TaskLease<'a>) -> BoxFuture<'a, Result<Vec<DueTask>, StoreError>> {
+        Box::pin(self.lookup.lease_tasks(ask))
+    }
+
+    fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.lookup.release_task(key, owner))
     }
 
     fn balances<'a>(

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use prost::Message as _;
 use tokio_postgres::Row as PgRow;
 
 use super::{
@@ -17,6 +18,7 @@ use crate::{
         StoreError,
         draft::Made,
         effects::{AggregateEffect, Row, SealedRow, corrupt},
+        task_rows::{due_task, task_of},
     },
 };
 
@@ -86,7 +88,9 @@ pub(super) fn requests(made: &[Made], place: &Place<'_>, shards: u16) -> Vec<Req
             here.postings.extend(posting_row(made, line, posting, place));
         }
         for task in &made.effects.tasks {
-            here.tasks.insert((made.effects.transaction, task.kind.clone()), task.clone());
+            let of = task_of(made.effects.transaction, task);
+            let there = changes.entry(shard_of(of.shard(), shards)).or_default();
+            there.tasks.insert((of, task.kind.clone()), task.clone());
         }
         for aggregate in &made.effects.aggregates {
             let there = changes.entry(shard_of(aggregate.key.slot(), shards)).or_default();
@@ -98,7 +102,7 @@ pub(super) fn requests(made: &[Made], place: &Place<'_>, shards: u16) -> Vec<Req
         requests.extend(sql::ADD_ENTRIES.on(shard, changes.entries));
         requests.extend(sql::ADD_POSTINGS.on(shard, changes.postings));
         requests.extend(aggregate_requests(shard, changes.aggregates));
-        requests.extend(task_requests(shard, changes.tasks, place.committed_at));
+        requests.extend(task_requests(shard, changes.tasks));
     }
     requests
 }
@@ -175,19 +179,28 @@ fn aggregate_requests(shard: i32, aggregates: BTreeMap<Vec<u8>, AggregateEffect>
     requests
 }
 
-fn task_requests(
-    shard: i32,
-    tasks: BTreeMap<(TransactionId, String), record::Task>,
-    now: Millis,
-) -> Vec<Request> {
+fn task_requests(shard: i32, tasks: BTreeMap<(TransactionId, String), record::Task>) -> Vec<Request> {
     let (mut put, mut requests) = (Vec::new(), Vec::new());
     for ((transaction, kind), task) in tasks {
-        let transaction = Value::Uuid(*transaction.as_bytes());
+        let due = due_task(transaction, &task);
+        let key = [Value::Uuid(*transaction.as_bytes()), Value::Text(kind)];
         if task.done {
-            requests.push(sql::DROP_TASK.on(shard, [transaction, Value::Text(kind)]));
+            requests.push(sql::DROP_TASK.on(shard, key));
+            continue;
+        }
+        let row = key.into_iter().chain([
+            Value::At(due.due_at_ms),
+            Value::Bytes(task.encode_to_vec().into()),
+            Value::At(due.asked_at_ms),
+            Value::Text(due.lane),
+            Value::Big(due.tries.into()),
+            Value::Text(due.last_error),
+            Value::Flag(task.stuck),
+        ]);
+        if task.transaction_id.is_empty() {
+            put.extend(row);
         } else {
-            let body = Value::Bytes(task.body.into());
-            put.extend([transaction, Value::Text(kind), Value::At(task.due_at_ms), body, Value::At(now)]);
+            requests.push(sql::CHANGE_TASK.on(shard, row));
         }
     }
     requests.extend(sql::PUT_TASKS.on(shard, put));

@@ -113,8 +113,36 @@ pub(super) const BATCH: Fixed = Fixed(
      WHERE shard = $1 AND chain = $2 AND epoch = $3 AND sequence = $4",
 );
 pub(super) const DUE_TASKS: Fixed = Fixed(
-    "SELECT transaction_id, kind, due_at, body FROM onecard.tasks \
+    "SELECT transaction_id, body FROM onecard.tasks \
      WHERE shard = $1 AND due_at <= $2 ORDER BY due_at, transaction_id, kind LIMIT $3",
+);
+/// Leases due tasks of known kinds, as many a lane as it may have out. Whoever comes
+/// second waits for the row and finds it leased: the last condition is looked at
+/// again under the lock.
+pub(super) const LEASE_TASKS: Fixed = Fixed(
+    "UPDATE onecard.tasks SET lease_owner = $2, lease_until = $3 \
+     WHERE shard = $1 AND (transaction_id, kind) IN (\
+        SELECT transaction_id, kind FROM (\
+            SELECT transaction_id, kind, lane, due_at, \
+                row_number() OVER (PARTITION BY lane ORDER BY due_at, transaction_id, kind) AS place \
+            FROM onecard.tasks WHERE shard = $1 AND due_at <= $4 AND NOT stuck \
+                AND kind = ANY(string_to_array($5, ',')) AND (lease_until IS NULL OR lease_until <= $4)\
+        ) AS due \
+        WHERE place + (SELECT count(*) FROM onecard.tasks AS held \
+            WHERE held.shard = $1 AND held.lane = due.lane AND held.lease_until > $4) <= $6 \
+        ORDER BY place, due_at LIMIT $7) \
+     AND (lease_until IS NULL OR lease_until <= $4) \
+     RETURNING transaction_id, body",
+);
+pub(super) const RELEASE_TASK: Fixed = Fixed(
+    "UPDATE onecard.tasks SET lease_owner = NULL, lease_until = NULL \
+     WHERE shard = $1 AND transaction_id = $2 AND kind = $3 AND lease_owner = $4",
+);
+/// Changes another transaction's task; one that was closed meanwhile stays closed.
+pub(super) const CHANGE_TASK: Fixed = Fixed(
+    "UPDATE onecard.tasks SET due_at = $4, body = $5, opened_at = $6, lane = $7, tries = $8, \
+        last_error = $9, stuck = $10, lease_owner = NULL, lease_until = NULL \
+     WHERE shard = $1 AND transaction_id = $2 AND kind = $3",
 );
 
 pub(super) const HOLDER_KEYS: Fixed =
@@ -218,9 +246,21 @@ pub(super) const ADD_POSTINGS: Insert = Insert {
 pub(super) const PUT_TASKS: Insert = Insert {
     name: "put_tasks",
     table: "tasks",
-    columns: &["transaction_id", "kind", "due_at", "body", "opened_at"],
+    columns: &[
+        "transaction_id",
+        "kind",
+        "due_at",
+        "body",
+        "opened_at",
+        "lane",
+        "tries",
+        "last_error",
+        "stuck",
+    ],
     tail: " ON CONFLICT (shard, transaction_id, kind) DO UPDATE SET due_at = excluded.due_at, \
-           body = excluded.body, tries = tasks.tries + 1, lease_owner = NULL, lease_until = NULL",
+           body = excluded.body, opened_at = excluded.opened_at, lane = excluded.lane, \
+           tries = excluded.tries, last_error = excluded.last_error, stuck = excluded.stuck, \
+           lease_owner = NULL, lease_until = NULL",
 };
 pub(super) const MAKE_HOLDER_KEYS: Insert = Insert {
     name: "make_holder_keys",

@@ -23,6 +23,7 @@ const INSTANTS_MS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Null,
+    Flag(bool),
     Small(i16),
     Int(i32),
     Big(i64),
@@ -42,6 +43,7 @@ impl ToSql for Value {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Value::Null => return Ok(IsNull::Yes),
+            Value::Flag(flag) => out.put_u8(u8::from(*flag)),
             Value::Small(value) => out.put_i16(*value),
             Value::Int(value) => out.put_i32(*value),
             Value::Big(value) => out.put_i64(*value),

@@ -12,3 +12,4 @@ mod once;
 mod reads;
 pub(super) mod support;
 mod tampered;
+mod tasks;

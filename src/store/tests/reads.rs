@@ -5,7 +5,7 @@ use crate::{model::*, store::*};
 
 /// Holds before and after indexing and after a rebuild.
 #[track_caller]
-fn at_every_stage(units: Vec<Unit>, holds: impl Fn(&EmbeddedStore)) {
+pub(super) fn at_every_stage(units: Vec<Unit>, holds: impl Fn(&EmbeddedStore)) {
     let disk = LyingDisk::new();
     let world = World::on(disk.clone());
     let store = world.open();

@@ -259,8 +259,11 @@ pub(super) fn step_with_task(number: u32, step: Step, status: Status, done: bool
     unit_with(number, step, vec![], move |_, _| {
         let mut decision = Decision::new(Outcome::Pending);
         decision.status = status;
-        let kind = "library.inquire";
-        decision.tasks = vec![Task { kind, due_at_ms: due, done, body: Bytes::from_static(b"body") }];
+        let task = match done {
+            true => Task::done(TaskKind::LibraryInquire, 0),
+            false => Task::ask(TaskKind::LibraryInquire, String::new(), 0, due),
+        };
+        decision.tasks = vec![Task { body: Bytes::from_static(b"body"), ..task }];
         Ok(decision)
     })
 }

@@ -18,6 +18,9 @@ pub(super) const REFUSALS: &str = "onecard_refusals_total";
 pub(super) const TASKS_RUN: &str = "onecard_tasks_run_total";
 pub(super) const ROWS_SWEPT: &str = "onecard_rows_swept_total";
 pub(super) const GUESSES_LIMITED: &str = "onecard_document_guesses_limited_total";
+pub(super) const TASKS_OPEN: &str = "onecard_tasks_open";
+pub(super) const TASKS_OLDEST_SECONDS: &str = "onecard_tasks_oldest_seconds";
+pub(super) const TASKS_TRIES_MAX: &str = "onecard_tasks_tries_max";
 pub(super) const ENVELOPES_REFUSED: &str = "onecard_envelopes_refused_total";
 pub(super) const SHED: &str = "onecard_requests_shed_total";
 pub(super) const COMMIT_BATCH_ENTRIES: &str = "onecard_commit_batch_entries";
@@ -75,7 +78,7 @@ pub(super) fn describe() {
         (REQUESTS, Count, "Requests, by method, participant and outcome. 请求数（按方法、参与方、结果）"),
         (REQUESTS_REFUSED, Count, "Calls refused at the edge, by reason. 入口拒绝的调用数（按原因）"),
         (REFUSALS, Count, "Calls refused on the way, by reason. 拒绝的请求数（按原因）"),
-        (TASKS_RUN, Count, "Due tasks taken up, by kind. 已执行的到期任务数（按种类）"),
+        (TASKS_RUN, Count, "Tries of due tasks, by kind and end. 到期任务执行次数（按种类、结果）"),
         (ROWS_SWEPT, Count, "Rows removed some time after their end, by kind. 到期清除的记录数（按种类）"),
         (
             GUESSES_LIMITED,
@@ -103,6 +106,9 @@ pub(super) fn describe() {
             "Sum of all postings, from the whole journal at its last reading; not zero is an alarm. 全部分录之和（应为零）",
         ),
         (LEDGER_FOLDED_POSTINGS, Count, "Postings that were summed then. 上次全量汇总的分录数"),
+        (TASKS_OPEN, Count, "Open tasks, by kind and state. 未结任务数（按种类、状态）"),
+        (TASKS_OLDEST_SECONDS, Seconds, "Age of the oldest open task, by kind. 最久未结任务的时长"),
+        (TASKS_TRIES_MAX, Count, "Most tries of an open task, by kind. 未结任务的最多尝试次数"),
         (SIGN_QUEUE, Count, "Batches waiting for a signature. 等待签名的批次数"),
         (ADAPTER_BREAKER, Count, "Breaker of an adapter: 0 closed, 1 probing, 2 open. 适配器熔断状态"),
         (PEER_BREAKER, Count, "Breaker of a peer: 0 closed, 1 probing, 2 open. 对端熔断状态"),

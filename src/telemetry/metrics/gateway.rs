@@ -1,10 +1,12 @@
 //! Refusals by reason, tasks, envelopes: what the way of a request counts beside
 //! its answers. Rare, so handles are looked up in the recorder each time.
 
-use metrics::counter;
+use std::time::Duration;
+
+use metrics::{counter, gauge};
 
 use super::{catalogue as name, labels::label};
-use crate::model::{AggregateKind, Reason};
+use crate::model::{AggregateKind, Reason, TaskKind};
 
 label! {
     /// Whose tries were used up.
@@ -19,9 +21,42 @@ pub fn refused(reason: Reason) {
     counter!(name::REFUSALS, "reason" => reason.code()).increment(1);
 }
 
-/// A due task was taken up. `kind` is one of the few the rules know.
-pub fn task_run(kind: &'static str) {
-    counter!(name::TASKS_RUN, "kind" => kind).increment(1);
+label! {
+    /// How one try of a task ended.
+    TaskEnd {
+        /// What came of it is in the journal, the next try where one is needed too.
+        Done = "done",
+        /// It failed inside the gateway and comes again.
+        PutOff = "put-off",
+        /// Its budget is spent; an operator must look.
+        Stuck = "stuck",
+        /// Not even that could be journalled.
+        Failed = "failed",
+    }
+}
+
+/// A due task was tried.
+pub fn task_run(kind: TaskKind, end: TaskEnd) {
+    counter!(name::TASKS_RUN, "kind" => kind.name(), "end" => end.name()).increment(1);
+}
+
+/// Open tasks of one kind; kinds of another version count together as `unknown`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenTasks {
+    pub waiting: usize,
+    pub stuck: usize,
+    pub oldest: Duration,
+    /// The most tries any of them has had.
+    pub tries: u32,
+}
+
+/// How many tasks of a kind are open, and how long.
+pub fn open_tasks(kind: Option<TaskKind>, open: OpenTasks) {
+    let kind = kind.map_or("unknown", TaskKind::name);
+    gauge!(name::TASKS_OPEN, "kind" => kind, "state" => "waiting").set(open.waiting as f64);
+    gauge!(name::TASKS_OPEN, "kind" => kind, "state" => "stuck").set(open.stuck as f64);
+    gauge!(name::TASKS_OLDEST_SECONDS, "kind" => kind).set(open.oldest.as_secs_f64());
+    gauge!(name::TASKS_TRIES_MAX, "kind" => kind).set(f64::from(open.tries));
 }
 
 /// A peer's envelope was refused. `province` is the certificate's, so the labels

@@ -21,7 +21,9 @@ pub use edge::{
     connections_closed_by_reload, handshake_done, request_refused, revocation_lists_expire,
     server_certificate_expires, tls_reload,
 };
-pub use gateway::{GuessLimit, envelope_refused, guess_limited, refused, swept, task_run};
+pub use gateway::{
+    GuessLimit, OpenTasks, TaskEnd, envelope_refused, guess_limited, open_tasks, refused, swept, task_run,
+};
 pub use install::{InstallError, install};
 pub use outside::{
     Breaker, CallOutcome, adapter_breaker, adapter_called, deny_list, peer_breaker, peer_called,

@@ -79,7 +79,10 @@ CREATE TABLE onecard.tasks (
     due_at           timestamptz NOT NULL,
     body             bytea       NOT NULL,
     opened_at        timestamptz NOT NULL,
-    tries            integer     NOT NULL DEFAULT 0,
+    lane             text        NOT NULL,
+    tries            bigint      NOT NULL,
+    last_error       text        NOT NULL,
+    stuck            boolean     NOT NULL,
     lease_owner      text,
     lease_until      timestamptz,
     PRIMARY KEY (shard, transaction_id, kind)

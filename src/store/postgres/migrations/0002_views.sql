@@ -33,7 +33,7 @@ COMMENT ON VIEW onecard.ledger_sum IS 'The sum of all postings; anything but zer
 
 CREATE VIEW onecard.open_tasks AS
     SELECT onecard.transaction_name(transaction_id) AS transaction, kind, opened_at, due_at,
-        now() - opened_at AS age, tries, lease_owner, lease_until
+        now() - opened_at AS age, lane, tries, last_error, stuck, lease_owner, lease_until
     FROM onecard.tasks;
 COMMENT ON VIEW onecard.open_tasks IS 'What must still happen, how long it has been open, who works on it.';
 

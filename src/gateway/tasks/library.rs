@@ -1,95 +1,40 @@
-//! What must still happen: inquiries about unknown outcomes. Tasks stand in the
-//! journal with the entry that asks for them; this runner takes up those that are
-//! due, after a restart as before it.
+//! The work of `library.inquire`: find out what became of an order, take it back when
+//! nobody can tell.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
-use super::{Gateway, Refusal, ask::Ask};
+use super::super::{Gateway, Refusal, ask::Ask};
 use crate::{
-    ledger::payment,
-    limits,
+    fault, limits,
     model::{
-        Assurance, PairwiseHolder, ParticipantId, Purpose, Reason, Scene, Subject, TransactionId,
-        record::LibraryCase,
+        Assurance, Jitter, PairwiseHolder, ParticipantId, Purpose, Reason, Scene, Status, Subject,
+        TransactionId, record::LibraryCase,
     },
     scenes::{
         card::Granted,
         library::{self, Inquiry, LibraryOrder, Turn, Who},
     },
     store::{Committed, DueTask, Step, UnitMeta},
-    telemetry::metrics,
 };
 
-/// Runs due tasks until it is told to stop.
-#[derive(Debug)]
-pub struct TaskRunner {
-    gateway: Arc<Gateway>,
-    every: Duration,
-}
-
-/// Tasks taken up in one turn.
-const TASKS_PER_TURN: usize = 32;
-
-impl TaskRunner {
-    pub fn new(gateway: Arc<Gateway>, every: Duration) -> Self {
-        TaskRunner { gateway, every }
-    }
-
-    /// Looks for due tasks every `every`, one after the other: a library that does
-    /// not answer is asked by one task at a time.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => self.turn().await,
-            }
-        }
-    }
-
-    pub(super) async fn turn(&self) {
-        let due = match self.gateway.store.due_tasks(self.gateway.now_ms(), TASKS_PER_TURN).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(%error, "due tasks cannot be read");
-                return;
-            }
-        };
-        for task in due {
-            let transaction = task.transaction;
-            if let Err(refusal) = self.gateway.run_task(task).await {
-                tracing::warn!(%transaction, reason = refusal.reason.code(), "a task could not be run; it stays due");
-            }
-        }
-    }
-}
-
 impl Gateway {
-    async fn run_task(&self, task: DueTask) -> Result<(), Refusal> {
-        if task.kind == payment::EXPIRE {
-            metrics::task_run(payment::EXPIRE);
-            return self.expire_reservation(&task).await;
-        }
-        if task.kind != library::INQUIRE {
-            tracing::error!(kind = %task.kind, "a task of a kind that nobody here knows");
-            return Ok(());
-        }
+    /// Settles an outcome that is not known: asks the library, or takes the order back.
+    pub(super) async fn run_library_inquiry(&self, task: &DueTask) -> Result<(), Refusal> {
         let transaction = task.transaction;
-        let Some(case) = self.peek::<LibraryCase>(transaction.as_bytes()).await? else {
-            return Err(Refusal::internal());
-        };
         let steps = self.store.steps(transaction).await?;
         let first = steps.first().ok_or_else(Refusal::internal)?;
+        let status = steps.last().and_then(|last| Status::from_number(last.entry.status));
+        if status.is_some_and(Status::is_final) {
+            // Settled between its lease and now.
+            return Ok(());
+        }
+        let case: LibraryCase = self.peek(transaction.as_bytes()).await?.ok_or_else(Refusal::internal)?;
         let (ask, who) = (next_of(first, transaction)?, who_of(first)?);
         let live = self.live();
-        metrics::task_run(library::INQUIRE);
         match library::turn(&case, transaction, &live.libraries.inquiry) {
             Turn::Inquire => self.inquire(&ask, who, &case, transaction).await,
             Turn::Undo(order) => self.undo(&ask, who, order, transaction).await,
-            Turn::GiveUp => self.put_off(&ask, who, transaction).await,
+            Turn::GiveUp => self.put_off(&ask, who, transaction, Reason::OutcomeReversed).await,
         }
     }
 
@@ -102,10 +47,12 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let (order, before) = library::order_of(case, transaction).ok_or_else(Refusal::internal)?;
         let Some(port) = self.line_to(&order.library) else {
-            return self.put_off(ask, who, transaction).await;
+            return self.put_off(ask, who, transaction, Reason::LibraryUnknown).await;
         };
         let touches = vec![library::case_key(transaction)];
-        match port.inquire(order, before, limits::DEADLINE_DEFAULT).await {
+        let found = port.inquire(order, before, limits::DEADLINE_DEFAULT).await;
+        fault::point(fault::Point::TaskEffectDone);
+        match found {
             Ok(Inquiry::Happened(answer)) => {
                 self.commit(ask, touches, move |view, now| {
                     library::result(view, &who, transaction, Ok(&answer), now)
@@ -118,7 +65,15 @@ impl Gateway {
                 })
                 .await?;
             }
-            Ok(Inquiry::CannotTell) | Err(_) => self.put_off(ask, who, transaction).await?,
+            Ok(Inquiry::CannotTell) => {
+                self.put_off(ask, who, transaction, Reason::OutcomePending).await?;
+            }
+            Err(library::PortError::Declined(declined)) => {
+                self.put_off(ask, who, transaction, declined.reason).await?;
+            }
+            Err(library::PortError::NotSent(_) | library::PortError::Unknown(_)) => {
+                self.put_off(ask, who, transaction, Reason::BackendUnavailable).await?;
+            }
         }
         Ok(())
     }
@@ -131,9 +86,11 @@ impl Gateway {
         transaction: TransactionId,
     ) -> Result<(), Refusal> {
         let Some(port) = self.line_to(&order.library) else {
-            return self.put_off(ask, who, transaction).await;
+            return self.put_off(ask, who, transaction, Reason::LibraryUnknown).await;
         };
-        match port.call(order, limits::DEADLINE_DEFAULT).await {
+        let answer = port.call(order, limits::DEADLINE_DEFAULT).await;
+        fault::point(fault::Point::TaskEffectDone);
+        match answer {
             Ok(_) | Err(library::PortError::Declined(_)) => {
                 let touches = vec![library::case_key(transaction)];
                 self.commit(ask, touches, move |view, now| library::reversed(view, &who, transaction, now))
@@ -141,22 +98,32 @@ impl Gateway {
                 Ok(())
             }
             Err(library::PortError::NotSent(_) | library::PortError::Unknown(_)) => {
-                self.put_off(ask, who, transaction).await
+                self.put_off(ask, who, transaction, Reason::BackendUnavailable).await
             }
         }
     }
 
-    async fn put_off(&self, ask: &Ask, who: Who, transaction: TransactionId) -> Result<(), Refusal> {
+    /// A turn brought nothing; `why` is shown with the task.
+    async fn put_off(
+        &self,
+        ask: &Ask,
+        who: Who,
+        transaction: TransactionId,
+        why: Reason,
+    ) -> Result<(), Refusal> {
         let policy = self.live().libraries.inquiry.clone();
+        let jitter = Jitter::draw(&*self.rng);
         let touches = vec![library::case_key(transaction)];
-        self.commit(ask, touches, move |view, now| library::unresolved(view, &who, transaction, now, &policy))
-            .await
-            .map(drop)
+        self.commit(ask, touches, move |view, now| {
+            library::unresolved(view, &who, transaction, now, &policy, why, jitter)
+        })
+        .await
+        .map(drop)
     }
 }
 
 /// A later step of the transaction that `first` began, in the same caller's name.
-fn next_of(first: &Committed, transaction: TransactionId) -> Result<Ask, Refusal> {
+pub(super) fn next_of(first: &Committed, transaction: TransactionId) -> Result<Ask, Refusal> {
     let entry = &first.entry;
     let participant: ParticipantId = entry.participant.parse().map_err(|_| Refusal::internal())?;
     Ok(Ask {
@@ -167,7 +134,7 @@ fn next_of(first: &Committed, transaction: TransactionId) -> Result<Ask, Refusal
             purpose: i32::try_from(entry.purpose)
                 .ok()
                 .and_then(Purpose::from_number)
-                .ok_or_else(|| Refusal::new(super::RefusalKind::Internal, Reason::Internal))?,
+                .ok_or_else(|| Refusal::new(super::super::RefusalKind::Internal, Reason::Internal))?,
             scene: Scene::Library,
             method: "Inquire",
             terminal_time_ms: entry.terminal_time_ms,
@@ -180,7 +147,7 @@ fn next_of(first: &Committed, transaction: TransactionId) -> Result<Ask, Refusal
     })
 }
 
-fn who_of(first: &Committed) -> Result<Who, Refusal> {
+pub(super) fn who_of(first: &Committed) -> Result<Who, Refusal> {
     let entry = &first.entry;
     Ok(Who {
         subject: Subject::from_slice(&entry.subject).map_err(|_| Refusal::internal())?,

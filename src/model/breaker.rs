@@ -1,10 +1,10 @@
 //! What keeps a sick backend from making everybody sick: a circuit breaker and a
-//! retry budget. Pure: time comes in as milliseconds. The bulkhead beside them is
-//! a plain semaphore in the adapter.
+//! retry budget, for adapters, peers and tasks alike. Pure: time comes in as
+//! milliseconds. The bulkhead beside them is a plain semaphore of who calls.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{limits, model::Millis};
+use super::Millis;
 
 /// When a breaker opens and how long it stays so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,7 @@ impl Breaker {
 /// one, so that retries never exceed that share of the calls for long.
 #[derive(Debug)]
 pub struct RetryBudget {
+    percent: u32,
     /// Hundredths of a token.
     hundredths: u32,
 }
@@ -151,17 +152,16 @@ pub struct RetryBudget {
 /// Retries saved up at most: 10.
 const SAVED_MAX: u32 = 10 * 100;
 
-impl Default for RetryBudget {
-    /// Starts with one retry, so that the first call of a quiet day may use it.
-    fn default() -> Self {
-        RetryBudget { hundredths: 100 }
-    }
-}
-
 impl RetryBudget {
+    /// Retries are `percent` of the calls. Starts with one retry, so that the first
+    /// call of a quiet day may use it.
+    pub fn of(percent: u32) -> Self {
+        RetryBudget { percent, hundredths: 100 }
+    }
+
     /// A first attempt was made.
     pub fn called(&mut self) {
-        self.hundredths = (self.hundredths + limits::RETRY_BUDGET_PERCENT).min(SAVED_MAX);
+        self.hundredths = (self.hundredths + self.percent).min(SAVED_MAX);
     }
 
     /// Takes a retry if one is left.
@@ -244,12 +244,12 @@ mod tests {
 
         #[test]
         fn retries_stay_within_their_share(calls in 0u32..1_000) {
-            let (mut budget, mut retries) = (RetryBudget::default(), 0);
+            let (mut budget, mut retries) = (RetryBudget::of(20), 0);
             for _ in 0..calls {
                 budget.called();
                 retries += u32::from(budget.take());
             }
-            prop_assert!(retries <= 1 + calls * limits::RETRY_BUDGET_PERCENT / 100);
+            prop_assert!(retries <= 1 + calls * 20 / 100);
         }
     }
 }
