@@ -8,10 +8,7 @@ use super::{
     HAND, RunBy, rule,
 };
 use crate::{
-    model::{
-        Detail, Reason, Status, Task, TaskKey, TaskKind, TaskState, TransactionId,
-        record::{self, LibraryCase},
-    },
+    model::{Detail, Reason, Status, Task, TaskKey, TaskKind, TaskState, TransactionId, record},
     scenes::library,
     store::{DueTask, StoreError, UnitMeta},
 };
@@ -156,9 +153,7 @@ impl Gateway {
         let (mut ask, who) = (super::library::next_of(first, transaction)?, super::library::who_of(first)?);
         ask.meta.operator = Arc::clone(operator);
         ask.meta.method = "CloseTask";
-        let has_case =
-            self.peek::<LibraryCase>(transaction.as_bytes()).await.is_ok_and(|case| case.is_some());
-        let touches = if has_case { vec![library::case_key(transaction)] } else { Vec::new() };
+        let touches = vec![library::case_key(transaction)];
         self.commit(&ask, touches, move |view, now| Ok(library::closed_by_hand(view, &who, transaction, now)))
             .await
             .map(drop)

@@ -10,3 +10,4 @@ mod money;
 mod reconcile;
 pub(crate) mod rig;
 mod taps;
+mod tasks;

@@ -175,6 +175,8 @@ pub struct FakeLibrary {
     pub answers: Mutex<VecDeque<Result<LibraryAnswer, PortError>>>,
     pub inquiries: Mutex<VecDeque<Result<Inquiry, PortError>>>,
     pub called: Mutex<Vec<(crate::scenes::library::LibraryAct, Duration)>>,
+    /// Inquiries that never end, counted down.
+    pub hangs: AtomicUsize,
     /// Runs while the library is being looked at.
     pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
@@ -197,6 +199,10 @@ impl LibraryPort for FakeLibrary {
     }
 
     fn inquire(&self, _: LibraryOrder, _: Before, _: Duration) -> BoxFuture<'_, Result<Inquiry, PortError>> {
+        let hangs = self.hangs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if hangs.is_ok() {
+            return Box::pin(std::future::pending());
+        }
         let found = self.inquiries.lock().expect("no panic").pop_front();
         Box::pin(async move { found.expect("the test says what the library finds") })
     }
