@@ -45,8 +45,10 @@ points! {
     ResultCommitted "result-committed";
     /// A task was leased; nothing has been done about it.
     TaskLeased "task-leased";
-    /// A backend was asked for a task; what it said is not on disk.
-    TaskEffectDone "task-effect-done";
+    /// A backend was inquired of; what it said is not on disk.
+    TaskInquired "task-inquired";
+    /// A backend was asked to take something back; what it said is not on disk.
+    TaskUndone "task-undone";
     /// What came of a task is on disk; its lease is still out.
     TaskCommitted "task-committed";
 }

@@ -16,6 +16,7 @@ mod sandbox;
 mod serve;
 mod statement;
 mod store;
+mod tasks;
 mod terminal;
 mod tour;
 mod watch;
@@ -46,6 +47,8 @@ enum Command {
     Cards(cards::CardsArgs),
     /// Care for the database of the PostgreSQL engine. 维护数据库
     Database(database::DatabaseArgs),
+    /// See and settle what must still happen. 查看并处理未结任务
+    Tasks(tasks::TasksArgs),
     /// Verify, prove, export, follow a journal. 核对、举证、导出账本
     Journal(journal::JournalArgs),
     /// Compare the journal with a participant's and a bank's file. 三方对账
@@ -83,6 +86,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => told(check::run(&args)),
         Command::Cards(args) => told(cards::run(&args)),
         Command::Database(args) => told(database::run(&args)),
+        Command::Tasks(args) => told(tasks::run(&args)),
         Command::Journal(args) => journal::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Store(args) => told(store::run(&args)),

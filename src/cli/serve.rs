@@ -20,7 +20,7 @@ use super::{
     load::{self, Fixed, Loaded},
     open::{self, OpenStore, Opened},
     options::{GatewayFile, StoreEngine},
-    watch,
+    tasks, watch,
 };
 use crate::{
     federation,
@@ -96,12 +96,19 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     // The operators' side listens first and says what is not ready yet.
     let ready = Arc::new(Ready::default());
     let opened_store = Arc::new(std::sync::OnceLock::new());
-    let operators = operators(&file, &ready, &opened_store, prometheus).await?;
+    let opened_gateway = Arc::new(std::sync::OnceLock::new());
+    let operators = operators(&file, &ready, &opened_store, &opened_gateway, prometheus).await?;
     let operators = tokio::spawn(operators.serve(stop.clone()));
 
     let opened = open::open(loaded, Arc::clone(&clock)).await?;
     let Opened { gateway, store, libraries } = opened;
     let _ = opened_store.set(store.clone());
+    let _ = opened_gateway.set(Arc::clone(&gateway));
+    // Under PostgreSQL the folder may have had no use until now.
+    std::fs::create_dir_all(&file.store.dir).context("the store's folder cannot be made")?;
+    let hand = net::HandServer::bind(&file.store.dir, tasks::hand_of(Arc::clone(&gateway)))
+        .context("the operators' socket cannot be made")?;
+    let hand = tokio::spawn(hand.serve(stop.clone()));
     ready.keys_and_store.store(true, Ordering::Release);
 
     let background = TaskTracker::new();
@@ -155,6 +162,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     }
     store.close().await;
     operators.await??;
+    hand.await??;
     tracing::info!("stopped");
     Ok(())
 }
@@ -163,9 +171,11 @@ async fn operators(
     file: &GatewayFile,
     ready: &Arc<Ready>,
     store: &Arc<std::sync::OnceLock<OpenStore>>,
+    gateway: &Arc<std::sync::OnceLock<Arc<Gateway>>>,
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<OpsServer> {
     let (keys, listening, store) = (Arc::clone(ready), Arc::clone(ready), Arc::clone(store));
+    let gateway = Arc::clone(gateway);
     let sources = OpsSources {
         metrics: Box::new(move || prometheus.render()),
         readiness: vec![
@@ -176,6 +186,10 @@ async fn operators(
             ReadinessCheck::new("store", move || store.get().is_some_and(|store| store.is_ready())),
             ReadinessCheck::new("listeners", move || listening.listening.load(Ordering::Acquire)),
         ],
+        tasks: Box::new(move || {
+            let gateway = gateway.get().cloned();
+            Box::pin(async move { tasks::json(&*gateway?).await })
+        }),
     };
     let options = OpsOptions { listen: file.listen.operators, beyond_loopback: false };
     Ok(OpsServer::bind(&options, sources).await?)

@@ -13,6 +13,7 @@
 mod connection;
 mod deadline;
 mod grpc;
+pub mod hand;
 mod methods;
 mod ops;
 mod options;
@@ -29,6 +30,7 @@ mod web;
 mod tests;
 
 pub use deadline::Deadlines;
+pub use hand::{Act, HandError, HandServer};
 pub use methods::{BadDescriptors, MethodRule, Methods};
 pub use ops::{OpsError, OpsOptions, OpsServer, OpsSources, ReadinessCheck, router as ops_router};
 pub use options::ServerOptions;

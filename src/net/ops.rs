@@ -6,6 +6,7 @@
 //! | `/healthz` | 200 while the process answers at all |
 //! | `/readyz` | 200 when every check passes, else 503 and the names of those that do not |
 //! | `/version` | name and version, JSON |
+//! | `/tasks` | what must still happen, JSON; 503 while it cannot be read |
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -16,6 +17,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +61,8 @@ pub struct OpsSources {
     /// Renders the metrics, for example `move || handle.render()`.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     pub readiness: Vec<ReadinessCheck>,
+    /// The open tasks as JSON; `None` while they cannot be read.
+    pub tasks: Box<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>,
 }
 
 /// A bound operators' server.
@@ -97,6 +101,7 @@ pub fn router(sources: OpsSources) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/version", get(version))
+        .route("/tasks", get(tasks))
         .with_state(Arc::new(sources))
 }
 
@@ -111,6 +116,14 @@ async fn ready(State(sources): State<Arc<OpsSources>>) -> (StatusCode, String) {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", failing.join(", ")))
+    }
+}
+
+async fn tasks(State(sources): State<Arc<OpsSources>>) -> impl IntoResponse {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    match (sources.tasks)().await {
+        Some(tasks) => (StatusCode::OK, json, tasks),
+        None => (StatusCode::SERVICE_UNAVAILABLE, json, "null".to_owned()),
     }
 }
 
@@ -151,6 +164,7 @@ mod tests {
                 ReadinessCheck::new("trust-list", || true),
                 ReadinessCheck::new("journal", move || seen.load(Ordering::Relaxed)),
             ],
+            tasks: Box::new(|| Box::pin(async { Some("[]".to_owned()) })),
         });
         let (status, text) = fetch(&router, "/readyz").await;
         assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not ready: journal\n"));
@@ -161,12 +175,17 @@ mod tests {
         let (_, version) = fetch(&router, "/version").await;
         let version: serde_json::Value = serde_json::from_str(&version).expect("JSON");
         assert_eq!(version["name"], "onecard");
+        assert_eq!(fetch(&router, "/tasks").await, (StatusCode::OK, "[]".to_owned()));
     }
 
     #[tokio::test]
     async fn the_operators_server_stays_on_the_machine() {
         let options = OpsOptions { listen: "0.0.0.0:0".parse().expect("an address"), beyond_loopback: false };
-        let sources = OpsSources { metrics: Box::new(String::new), readiness: Vec::new() };
+        let sources = OpsSources {
+            metrics: Box::new(String::new),
+            readiness: Vec::new(),
+            tasks: Box::new(|| Box::pin(async { None })),
+        };
         assert!(matches!(OpsServer::bind(&options, sources).await, Err(OpsError::BeyondLoopback(_))));
     }
 }

@@ -8,6 +8,8 @@
 
 mod bad_input;
 mod configured;
+#[cfg(feature = "fault-points")]
+mod crash_points;
 mod drained;
 mod durable;
 mod edge;
@@ -24,4 +26,5 @@ mod proven;
 mod python;
 mod reconcile;
 mod support;
+mod tasks;
 mod unknown;

@@ -51,7 +51,7 @@ impl Gateway {
         };
         let touches = vec![library::case_key(transaction)];
         let found = port.inquire(order, before, limits::DEADLINE_DEFAULT).await;
-        fault::point(fault::Point::TaskEffectDone);
+        fault::point(fault::Point::TaskInquired);
         match found {
             Ok(Inquiry::Happened(answer)) => {
                 self.commit(ask, touches, move |view, now| {
@@ -89,7 +89,7 @@ impl Gateway {
             return self.put_off(ask, who, transaction, Reason::LibraryUnknown).await;
         };
         let answer = port.call(order, limits::DEADLINE_DEFAULT).await;
-        fault::point(fault::Point::TaskEffectDone);
+        fault::point(fault::Point::TaskUndone);
         match answer {
             Ok(_) | Err(library::PortError::Declined(_)) => {
                 let touches = vec![library::case_key(transaction)];

@@ -37,6 +37,14 @@ struct Item {
     title: String,
     loan: Option<Loan>,
     holds: VecDeque<String>,
+    moves: Moves,
+}
+
+/// How often an item has gone out and come back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moves {
+    pub lent: u32,
+    pub returned: u32,
 }
 
 /// Everything the library knows.
@@ -62,6 +70,11 @@ impl Library {
     /// Who has an item.
     pub(super) fn holder_of(&self, item: &str) -> Option<String> {
         self.items.get(item)?.loan.as_ref().map(|loan| loan.reader.clone())
+    }
+
+    /// What the library itself has counted of an item.
+    pub(super) fn moves_of(&self, item: &str) -> Moves {
+        self.items.get(item).map_or(Moves::default(), |item| item.moves)
     }
 
     /// What a reader owes, fen.
@@ -212,6 +225,7 @@ impl Library {
             if ok {
                 item.holds.retain(|waiting| waiting != number);
                 item.loan = Some(Loan { reader: number.to_owned(), due_ms, renewals: 0 });
+                item.moves.lent += 1;
             }
         }
         Reply::new(if ok { "121NNY" } else { "120NUN" })
@@ -233,7 +247,7 @@ impl Library {
                 .field("AB", id)
                 .field("AF", "馆藏中没有该文献");
         };
-        item.loan = None;
+        item.moves.returned += u32::from(item.loan.take().is_some());
         let waited_for = !item.holds.is_empty();
         Reply::new(if waited_for { "101YNY" } else { "101YNN" })
             .raw(&date(now))

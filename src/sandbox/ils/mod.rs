@@ -31,7 +31,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use fault::Fault;
-pub use library::{Book, Reader};
+pub use library::{Book, Moves, Reader};
 pub use serve::{IlsHandle, IlsServer};
 
 use crate::model::{Clock, SystemClock};

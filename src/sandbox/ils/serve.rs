@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Fault, IlsOptions, fault,
-    library::Library,
+    library::{Library, Moves},
     talk::{Heard, Misheard, hear},
 };
 
@@ -106,6 +106,11 @@ impl IlsHandle {
     /// Who has an item.
     pub fn holder_of(&self, item: &str) -> Option<String> {
         lock(&self.shared.library).holder_of(item)
+    }
+
+    /// How often an item has gone out and come back by the library's own count.
+    pub fn moves_of(&self, item: &str) -> Moves {
+        lock(&self.shared.library).moves_of(item)
     }
 
     /// What a reader owes, fen; `None` for a reader nobody knows.

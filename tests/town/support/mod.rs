@@ -29,6 +29,7 @@ use onecard::{
     },
     store::{VerifyReport, verify_dir},
 };
+use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::{
     runtime::Runtime,
@@ -185,7 +186,10 @@ impl Stage {
         let folder = folder();
         let prepared = prepare(folder.path());
         change(&prepared);
-        let launcher = Launcher { program: program().to_owned(), before: Vec::new() };
+        // Read by builds with the feature `fault-points` only.
+        let fault = format!("ONECARD_FAULT_FILE={}", fault_file(&prepared).display());
+        let before = vec![fault, program().to_str().expect("UTF-8").to_owned()];
+        let launcher = Launcher { program: "/usr/bin/env".into(), before };
         let town = RunningTown::start(launcher, prepared.clone()).await.expect("the town comes up");
         let libraries = prepared.plan.regions.iter();
         let libraries = libraries.map(|region| (region.name, town.library(region.name).clone())).collect();
@@ -233,6 +237,33 @@ impl Stage {
         let pids = fs::read_dir("/proc").expect("Linux").flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.into_iter().find(serves).expect("the gateway runs")
+    }
+
+    /// Has a gateway stop, as a power cut would, where it passes `point` next.
+    #[cfg(feature = "fault-points")]
+    pub fn stop_at(&self, region: &str, point: onecard::fault::Point) {
+        // Whole or not at all: the gateway reads it at any moment.
+        let (file, new) = (fault_file(&self.prepared), self.prepared.data.join("fault.new"));
+        fs::write(&new, format!("{} {}", self.pid(region), point.name())).expect("written");
+        fs::rename(new, file).expect("renamed");
+    }
+
+    /// Waits until the gateway has stopped there.
+    #[cfg(feature = "fault-points")]
+    pub async fn until_stopped(&self, region: &str, point: onecard::fault::Point) {
+        until_asked(point.name(), async || !fault_file(&self.prepared).exists()).await;
+        self.kill(region).await;
+    }
+
+    /// Runs a subcommand of the program over a region's configuration: whether it went
+    /// well, and all it printed.
+    pub fn run_on(&self, region: &str, words: &[&str]) -> (bool, String) {
+        let mut command = Command::new(program());
+        command.args(words).arg("--config").arg(self.config(region));
+        command.env("ONECARD_VAULT_PASSPHRASE", self.prepared.passphrase.expose_secret());
+        let done = command.output().expect("the program runs");
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(said).expect("text"))
     }
 
     /// The folder of a region's configuration.
@@ -372,6 +403,10 @@ impl Stage {
             }
         }
     }
+}
+
+fn fault_file(prepared: &Prepared) -> PathBuf {
+    prepared.data.join("fault")
 }
 
 /// A plain HTTP GET: status line and body.
