@@ -92,13 +92,14 @@ async fn a_loan(stage: &Stage, point: Point) -> TransactionId {
     if library == Library::IsMute {
         ils.fail_next("11", Fault::SilentAfter);
     }
+    let orders = ils.heard("11");
     stage.stop_at(REGION, point);
     let lending = tokio::spawn({
         let (desk, request) = (desk, request.clone());
         async move { desk.checkout(request).await }
     });
     if library == Library::IsMute {
-        ils.until_heard("11", ils.heard("11").max(1)).await;
+        ils.until_heard("11", orders + 1).await;
         // Two inquiries, each asked a second time.
         (0..4).for_each(|_| ils.fail_next("63", Fault::CutBefore));
     }
@@ -219,7 +220,7 @@ fn a_stop_anywhere_on_the_way_loses_nothing_and_doubles_nothing() {
         }
         assert_eq!(charged, rides.len() as i64, "every ride is charged, each once");
         assert!(store.due_tasks(i64::MAX, 100).await.expect("readable").is_empty(), "nothing is left to do");
-        store.close();
+        drop(store);
         stage.restart(REGION).await;
     });
 }
