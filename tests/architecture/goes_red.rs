@@ -245,3 +245,17 @@ fn a_broken_promise_of_the_contract_is_seen() {
     current.file[with_service].service[0].method.remove(0);
     assert_eq!(contract::compare(&golden, &current).len(), 1);
 }
+
+#[test]
+fn a_feature_for_tests_that_a_plain_build_has_is_found() {
+    for manifest in [
+        "[features]\ndefault = [\"fault-points\"]\nfault-points = []",
+        "[features]\nfast = [\"onecard/fault-points\"]",
+        "[dependencies]\nonecard = { path = \"..\", features = [\"fault-points\"] }",
+    ] {
+        let wrong = crate::features::wrong_in(&manifest.parse().expect("TOML"));
+        assert_eq!(wrong.len(), 1, "{manifest}: {wrong:?}");
+    }
+    let right = "[features]\nfault-points = []\n[dependencies]\nonecard = { path = \"..\" }";
+    assert!(crate::features::wrong_in(&right.parse().expect("TOML")).is_empty());
+}

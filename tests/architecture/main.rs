@@ -5,6 +5,7 @@
 //! (`goes_red`), so that a checker that sees nothing cannot pass for a clean house.
 
 mod contract;
+mod features;
 mod floors;
 mod goes_red;
 mod imports;
@@ -43,6 +44,12 @@ fn every_file_is_tidy() {
     let files = tidy::tracked(top()).expect("the repository is readable");
     assert!(files.len() > 20, "the files were not found");
     assert_clean(&tidy::check(&files));
+}
+
+#[test]
+fn a_release_has_nothing_that_is_only_for_tests() {
+    let wrong = features::check(top());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -15,7 +15,12 @@ use onecard::{
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::support::{Stage, on_the_town, until, wire::Shown};
+use crate::support::{
+    Stage, acts,
+    expect::{approved, refused},
+    in_a_town_of_its_own, on_the_town, until, until_asked,
+    wire::Shown,
+};
 
 const BEIJING: u32 = 110_000;
 const TIANJIN: u32 = 120_000;
@@ -193,4 +198,34 @@ fn a_peer_cannot_speak_for_another_region() {
         let tap = card.tap(&gate, onecard::proto::transit::v1::TapKind::Entry, "西直门");
         crate::support::expect::approved(&gate.tap(tap).await.expect("answered").answer);
     });
+}
+
+#[test]
+fn a_peer_that_is_away_is_given_a_rest_and_found_again() {
+    in_a_town_of_its_own(
+        |_| {},
+        async |stage| {
+            let breaker = || stage.metric("beijing", "onecard_peer_breaker_state", &["peer=\"130000\""]);
+            let kept = || {
+                let labels = ["peer=\"130000\"", "outcome=\"not-sent\""];
+                stage.metric("beijing", "onecard_peer_calls_total", &labels)
+            };
+            assert!(
+                stage.ops("beijing", "/metrics").1.contains("onecard_peer_breaker_state{peer=\"130000\"} 0")
+            );
+            stage.kill("hebei").await;
+            until("the breaker opens", || breaker() == 2.0);
+            let desk = stage.terminal("bj-capital-desk-01").await;
+            let card = stage.card("he");
+            until_asked("a call that is kept", async || {
+                let told = acts::chip(&desk, &card).await;
+                refused(told, Code::Unavailable, "HOME_REGION_UNAVAILABLE");
+                kept() >= 1.0
+            })
+            .await;
+            stage.restart("hebei").await;
+            until("the breaker closes", || breaker() == 0.0);
+            approved(&acts::chip(&desk, &card).await.expect("answered").answer);
+        },
+    );
 }
