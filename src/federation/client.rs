@@ -2,7 +2,11 @@
 //! idempotent at the peer by the origin's request, so a lost answer is asked for
 //! again.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -21,7 +25,7 @@ use crate::{
     },
     identity::CardIdentifier,
     limits,
-    model::Token16,
+    model::{Breaker, BreakerOptions, BreakerState, Token16},
     proto::federation::v1::{
         self as message, ExchangeRequest, message::Content, peer_service_client::PeerServiceClient,
     },
@@ -63,6 +67,71 @@ struct Peer {
     tls_name: String,
     client: PeerServiceClient<Channel>,
     places: Semaphore,
+    breaker: Mutex<Breaker>,
+}
+
+/// A peer that is away is asked again within seconds of its return: gates of its
+/// cards' holders wait. The push of the deny list asks all the time anyway.
+const BREAKER: BreakerOptions = BreakerOptions { failures: 5, pause_ms: 500, pause_max_ms: 5_000 };
+
+/// Whether a call asks the breaker first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admit {
+    /// Somebody waits: better told at once that the peer is away.
+    ByBreaker,
+    /// It is repeated until it succeeds and so finds out when the peer is back.
+    Always,
+}
+
+impl Peer {
+    /// Changes the breaker and shows its state when that changed.
+    fn tell<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = breaker.state();
+        let told = change(&mut breaker);
+        let after = breaker.state();
+        drop(breaker);
+        if before != after {
+            tracing::info!(peer = self.province, breaker = after.name(), "a peer's breaker changed");
+            show(self.province, after);
+        }
+        told
+    }
+}
+
+fn show(province: u32, state: BreakerState) {
+    let state = match state {
+        BreakerState::Closed => metrics::Breaker::Closed,
+        BreakerState::HalfOpen => metrics::Breaker::Probing,
+        BreakerState::Open => metrics::Breaker::Open,
+    };
+    metrics::peer_breaker(province, state);
+}
+
+/// An admitted call. Dropped without a report (the caller went away) it gives a
+/// probe's place back.
+struct Admitted<'a> {
+    peer: &'a Peer,
+    gateway: &'a Gateway,
+    reported: bool,
+}
+
+impl Admitted<'_> {
+    /// Whatever a peer says and signs, it is there.
+    fn report(mut self, answered: bool) {
+        self.reported = true;
+        let now = self.gateway.now_ms();
+        self.peer.tell(|breaker| if answered { breaker.succeeded() } else { breaker.failed(now) });
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if !self.reported {
+            let now = self.gateway.now_ms();
+            self.peer.tell(|breaker| breaker.withdrawn(now));
+        }
+    }
 }
 
 /// A line to every other member of a trust list. Connects when first used.
@@ -123,7 +192,9 @@ impl PeerClients {
                 tls_name: member.tls_name.clone(),
                 client: PeerServiceClient::new(channel).max_decoding_message_size(limits::UPLOAD_BYTES_MAX),
                 places: Semaphore::new(CALLS_PER_PEER_MAX),
+                breaker: Mutex::new(Breaker::new(BREAKER)),
             };
+            show(member.region, BreakerState::Closed);
             peers.insert(member.region, Arc::new(peer));
         }
         Ok(PeerLines { peers, tls: Some(tls) })
@@ -144,15 +215,33 @@ impl PeerClients {
     /// # Errors
     /// When the peer did not take it.
     pub async fn push_deny_delta(&self, to: u32, delta: &DenyDelta) -> Result<u64, PeerError> {
-        match self.exchange(to, Content::DenyListDelta(wire::delta_to_wire(delta)), "").await? {
+        let content = Content::DenyListDelta(wire::delta_to_wire(delta));
+        match self.exchange_as(Admit::Always, to, content, "").await? {
             Content::DenyListAccepted(accepted) => Ok(accepted.version),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn exchange(&self, home: u32, content: Content, traceparent: &str) -> Result<Content, PeerError> {
+        self.exchange_as(Admit::ByBreaker, home, content, traceparent).await
+    }
+
+    async fn exchange_as(
+        &self,
+        admit: Admit,
+        home: u32,
+        content: Content,
+        traceparent: &str,
+    ) -> Result<Content, PeerError> {
         let peer = self.lines.load().peers.get(&home).cloned().ok_or(PeerError::Unknown(home))?;
         let started = tokio::time::Instant::now();
+        if admit == Admit::ByBreaker
+            && let Err(resting) = peer.tell(|breaker| breaker.admit(self.gateway.now_ms()))
+        {
+            metrics::peer_called(peer.province, CallOutcome::NotSent, started.elapsed());
+            return Err(PeerError::Unreachable(resting.to_string()));
+        }
+        let admitted = Admitted { peer: &peer, gateway: &self.gateway, reported: false };
         let result =
             match tokio::time::timeout(limits::PEER_CALL_MAX, self.ask(&peer, content, traceparent)).await {
                 Ok(result) => result,
@@ -163,6 +252,7 @@ impl PeerClients {
             Err(_) => CallOutcome::Unknown,
         };
         metrics::peer_called(peer.province, outcome, started.elapsed());
+        admitted.report(result.is_ok());
         match result? {
             Content::Refusal(refusal) => Err(wire::refusal_of(&refusal)),
             content => Ok(content),
