@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Call, CodeHome, Gateway, Header, PeerError, Refusal,
     ask::Ask,
-    cards::{home_unavailable, origin, peer_refusal},
+    cards::{home_unavailable, origin, peer_refusal, told},
     ports::HolderConfirmed,
     who::home_of,
 };
@@ -44,7 +44,8 @@ impl Gateway {
     /// reader's challenge; a foreign card's does so through its gateway.
     ///
     /// # Errors
-    /// `ChipNotGenuine` when the cryptogram is wrong; the home region away.
+    /// `ChipNotGenuine` when the cryptogram is wrong; the home region away. What the
+    /// home region declines is an answer.
     pub async fn begin_chip(&self, call: &Call, header: Header, chip: ChipAsk) -> Result<Committed, Refusal> {
         self.authorise(call, &header)?;
         self.not_denied(&chip.card).map_err(Refusal::forbidden)?;
@@ -53,17 +54,24 @@ impl Gateway {
             return self.begin_chip_at_home(&ask, chip).await;
         }
         let peers = self.peers().ok_or_else(home_unavailable)?;
-        let begun = peers
-            .begin_chip(home_of(&chip.card), origin(&ask, call), chip.challenge, chip.card)
-            .await
-            .map_err(peer_refusal)?;
+        let who = self.foreign_card(chip.card, ask.participant())?;
+        let said =
+            peers.begin_chip(home_of(&chip.card), origin(&ask, call), chip.challenge, chip.card).await;
+        let begun = match said {
+            Ok(begun) => begun,
+            // What home decided is an answer; the terminal's participant has it in its
+            // own journal.
+            Err(PeerError::Declined(reason)) => {
+                return self.commit(&ask, Vec::new(), move |_, _| Ok(told(&who, Err(reason)))).await;
+            }
+            Err(error) => return Err(peer_refusal(error)),
+        };
         let begin = ChipBegin {
             home_session: Some(begun.session),
             internal_authenticator: begun.internal_authenticator,
             external_authenticator: begun.external_authenticator,
             ..self.chip_begin(&ask)
         };
-        let who = self.foreign_card(chip.card, ask.participant())?;
         self.commit_chip_begin(&ask, who, begin).await
     }
 

@@ -153,7 +153,7 @@ impl Gateway {
 }
 
 /// The serving region's entry of what a home region said.
-fn told(who: &Who, said: Result<CardSaid, Reason>) -> Decision {
+pub(super) fn told(who: &Who, said: Result<CardSaid, Reason>) -> Decision {
     let (outcome, detail) = match said {
         Ok(said) => (
             Outcome::Approved,

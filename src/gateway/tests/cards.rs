@@ -122,6 +122,19 @@ async fn a_relay_is_told_what_the_policy_line_abroad_names() {
 }
 
 #[tokio::test]
+async fn what_home_declines_at_the_first_call_is_an_answer() {
+    let (bj, tj) = regions();
+    let person = tj.import(1).await;
+    let chip = VirtualChip::personalise(&*tj.vault, *person.card.as_bytes()).expect("roots");
+    // Beijing has not heard of it yet.
+    tj.lose(1, person.card).await.expect("reported");
+    let told = begin(&bj, 1, &chip).await.expect("an answer");
+    assert_ended(&told, Status::Declined, "CARD_LOST");
+    assert!(card_detail(&told).chip_session.is_empty());
+    assert!(begin(&bj, 1, &chip).await.expect("as before").replayed);
+}
+
+#[tokio::test]
 async fn a_relay_whose_answer_was_lost_goes_on() {
     let (bj, tj) = regions();
     let person = tj.import(1).await;
