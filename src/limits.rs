@@ -314,6 +314,14 @@ pub const TASK_FAILURES_MAX: u32 = 12;
 /// Age beyond which a failing task is for people, whatever its tries: a day.
 pub const TASK_AGE_MAX_MS: i64 = 24 * 3_600 * 1_000;
 
+/// From a stand-in to the first try to settle it: a home region that was only slow
+/// hears of it while it is fresh.
+pub const STAND_IN_SETTLE_AFTER_MS: i64 = 2_000;
+
+/// A stand-in is settled this long after it; then people look. A region cut off for
+/// longer than a week has other worries.
+pub const STAND_IN_SETTLE_MAX_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
 // ---- adapters and peers ---------------------------------------------------
 
 /// One SIP2 message. Patron information with long item lists is the largest.

@@ -81,9 +81,11 @@ impl AuthenticationService for Authentication {
                 code_ask,
                 |gateway, call, header, code| async move { gateway.present_code(&call, header, &code).await },
                 |committed| {
+                    let said: record::CardDetail = detail(committed)?;
                     Ok(wire::PresentCodeResponse {
                         answer: Some(answer(committed)),
                         session: session(committed)?,
+                        stood_in: said.stood_in,
                     })
                 },
             )

@@ -25,7 +25,7 @@ use crate::{
     },
     identity::CardIdentifier,
     limits,
-    model::{Breaker, BreakerOptions, BreakerState, Token16},
+    model::{Breaker, BreakerOptions, BreakerState, Millis, Token16},
     proto::federation::v1::{
         self as message, ExchangeRequest, message::Content, peer_service_client::PeerServiceClient,
     },
@@ -365,11 +365,13 @@ impl Peers for PeerClients {
         home: u32,
         origin: Origin,
         code: Vec<u8>,
+        stood_in_at: Option<Millis>,
     ) -> BoxFuture<'_, Result<HolderConfirmed, PeerError>> {
         Box::pin(async move {
             let ask = Content::CodeSettle(message::CodeSettle {
                 origin: Some(wire::origin_to_wire(&origin)),
                 code,
+                stood_in_at_ms: stood_in_at.unwrap_or(0),
             });
             match self.exchange(home, ask, &origin.traceparent).await? {
                 Content::HolderConfirmed(confirmed) => wire::confirmed_of(confirmed).map_err(bad),

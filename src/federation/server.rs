@@ -92,7 +92,9 @@ impl PeerServer {
                 Ok(Content::HolderConfirmed(wire::confirmed_to_wire(&confirmed, Assurance::Chip)))
             }
             Content::CodeSettle(settle) => {
-                let confirmed = self.gateway.peer_settle_code(asker(settle.origin)?, &settle.code).await?;
+                let stood_in_at = (settle.stood_in_at_ms != 0).then_some(settle.stood_in_at_ms);
+                let asker = asker(settle.origin)?;
+                let confirmed = self.gateway.peer_settle_code(asker, &settle.code, stood_in_at).await?;
                 Ok(Content::HolderConfirmed(wire::confirmed_to_wire(&confirmed, Assurance::Code)))
             }
             Content::LossReport(report) => {

@@ -226,7 +226,12 @@ pub fn fingerprint(content: &Content) -> [u8; 32] {
     let origin = match &mut content {
         Content::ChipRelayBegin(begin) => begin.origin.as_mut(),
         Content::ChipRelayFinish(finish) => finish.origin.as_mut(),
-        Content::CodeSettle(settle) => settle.origin.as_mut(),
+        Content::CodeSettle(settle) => {
+            // The question whose answer was lost, and its settlement after a stand-in,
+            // are one request.
+            settle.stood_in_at_ms = 0;
+            settle.origin.as_mut()
+        }
         Content::LossReport(report) => report.origin.as_mut(),
         Content::LossLift(lift) => lift.origin.as_mut(),
         Content::CardStateRead(read) => read.origin.as_mut(),

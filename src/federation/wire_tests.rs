@@ -169,7 +169,12 @@ fn a_repeat_in_another_transaction_is_the_same_request() {
         |origin| card_ask_to_wire(origin, card("110101"), CardAsk::LiftLoss),
         |origin| Content::ChipRelayFinish(finish_to_wire(origin, Token16::from_bytes([1; 16]), &data())),
         |origin| {
-            Content::CodeSettle(message::CodeSettle { origin: Some(origin_to_wire(origin)), code: vec![1] })
+            Content::CodeSettle(message::CodeSettle {
+                origin: Some(origin_to_wire(origin)),
+                code: vec![1],
+                // A settlement after a stand-in is the question it follows.
+                stood_in_at_ms: i64::from(origin.transaction.as_bytes()[15]),
+            })
         },
     ];
     let mut all = std::collections::HashSet::new();

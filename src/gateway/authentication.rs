@@ -14,11 +14,12 @@ use crate::{
     identity::{CardIdentifier, DocumentKind, DocumentNumber, HolderName},
     limits,
     model::{
-        AggregateKey, Reason, Token16,
+        AggregateKey, Millis, Reason, Token16,
         record::{CardFile, ChipSession, CodeUse, DenyFile, DocumentFile, HolderFile, HolderSession},
     },
     scenes::card::{
-        self, ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, NewSession, Vouched, Who,
+        self, ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, NewSession, StandIn,
+        Vouched, Who,
     },
     store::Committed,
     trust::{EcardCode, SignedCode},
@@ -55,8 +56,7 @@ impl Gateway {
         }
         let peers = self.peers().ok_or_else(home_unavailable)?;
         let who = self.foreign_card(chip.card, ask.participant())?;
-        let said =
-            peers.begin_chip(home_of(&chip.card), origin(&ask, call), chip.challenge, chip.card).await;
+        let said = peers.begin_chip(home_of(&chip.card), origin(&ask, call), chip.challenge, chip.card).await;
         let begun = match said {
             Ok(begun) => begun,
             // What home decided is an answer; the terminal's participant has it in its
@@ -223,20 +223,72 @@ impl Gateway {
         if code.issuer == self.province {
             return self.present_code_at_home(&ask, card, presented).await;
         }
-        let vouched = self.settle_at_home(&ask, call, &code, &signed).await;
-        let (who, vouched) = self.vouched(&ask, card, vouched)?;
-        let mut touches =
-            vec![AggregateKey::of::<CodeUse>(&code.nonce), AggregateKey::of::<DenyFile>(card.as_bytes())];
+        match self.settle_at_home(&ask, call, &code, &signed).await {
+            Some(said) => self.commit_foreign_code(&ask, card, presented, said).await,
+            None => self.stand_in_for_code(&ask, card, presented, &code, &signed).await,
+        }
+    }
+
+    async fn commit_foreign_code(
+        &self,
+        ask: &Ask,
+        card: CardIdentifier,
+        presented: CodePresented,
+        said: Result<HolderConfirmed, PeerError>,
+    ) -> Result<Committed, Refusal> {
+        let (who, vouched) = self.vouched(ask, card, said)?;
+        let mut touches = vec![
+            AggregateKey::of::<CodeUse>(&presented.nonce),
+            AggregateKey::of::<DenyFile>(card.as_bytes()),
+        ];
         touches.extend(presented.session.as_ref().map(session_key));
-        self.commit(&ask, touches, move |view, now| {
+        self.commit(ask, touches, move |view, now| {
             card::present_foreign_code(view, &who, &presented, vouched, now)
+        })
+        .await
+    }
+
+    /// The trust list signed for the code and no deny list names the card: we answer
+    /// for its home, as far as the policy goes.
+    async fn stand_in_for_code(
+        &self,
+        ask: &Ask,
+        card: CardIdentifier,
+        presented: CodePresented,
+        code: &EcardCode,
+        signed: &SignedCode,
+    ) -> Result<Committed, Refusal> {
+        let who = self.foreign_card(card, ask.participant())?;
+        let stand_in = StandIn {
+            home: code.issuer,
+            most_per_day: self.live().policy.stand_in.codes_per_card_and_day,
+            code: signed.bytes().to_vec().into(),
+            settle_after_ms: limits::STAND_IN_SETTLE_AFTER_MS,
+        };
+        let mut touches = vec![
+            AggregateKey::of::<CodeUse>(&presented.nonce),
+            AggregateKey::of::<DenyFile>(card.as_bytes()),
+            card::stand_in_key(card.as_bytes()),
+        ];
+        touches.extend(presented.session.as_ref().map(session_key));
+        self.commit(ask, touches, move |view, now| {
+            card::stand_in_for_code(view, &who, &presented, &stand_in, now)
         })
         .await
     }
 
     /// Verifies a code against the trust list, off the reactor.
     pub(super) async fn verified_code(&self, signed: SignedCode) -> Result<EcardCode, Refusal> {
-        let (live, now) = (self.live(), self.now_ms());
+        self.code_verified_at(signed, self.now_ms()).await
+    }
+
+    /// The same for a code that was scanned at `now`, which may be past.
+    pub(super) async fn code_verified_at(
+        &self,
+        signed: SignedCode,
+        now: Millis,
+    ) -> Result<EcardCode, Refusal> {
+        let live = self.live();
         let issuer = signed.claimed().issuer;
         if !live.trust.is_valid_at(now) && issuer != self.province {
             return Err(home_unavailable());
@@ -251,42 +303,29 @@ impl Gateway {
         Ok(code)
     }
 
-    /// Asks the code's home region, as the policy says. The stand-in where it is
-    /// away: the trust list signed for the code and no deny list names the card.
+    /// Asks the code's home region, as the policy says; `None` where the policy lets us
+    /// stand in for it.
     async fn settle_at_home(
         &self,
         ask: &Ask,
         call: &Call,
         code: &EcardCode,
         signed: &SignedCode,
-    ) -> Result<HolderConfirmed, PeerError> {
+    ) -> Option<Result<HolderConfirmed, PeerError>> {
         let policy = self.live().policy.code_home;
-        let stand_in = || self.stand_in(ask, code);
         if policy == CodeHome::Never {
-            return stand_in();
+            return None;
         }
         let settled = match self.peers() {
-            Some(peers) => peers.settle_code(code.issuer, origin(ask, call), signed.bytes().to_vec()).await,
+            Some(peers) => {
+                peers.settle_code(code.issuer, origin(ask, call), signed.bytes().to_vec(), None).await
+            }
             None => Err(PeerError::Unreachable("this region stands alone".into())),
         };
         match settled {
-            Err(PeerError::Unreachable(_)) if policy == CodeHome::Ask => stand_in(),
-            settled => settled,
+            Err(PeerError::Unreachable(_)) if policy == CodeHome::Ask => None,
+            settled => Some(settled),
         }
-    }
-
-    fn stand_in(&self, ask: &Ask, code: &EcardCode) -> Result<HolderConfirmed, PeerError> {
-        let card =
-            CardIdentifier::from_bytes(code.card).map_err(|_| PeerError::Refused(Reason::CodeMalformed))?;
-        let who = self
-            .foreign_card(card, ask.participant())
-            .map_err(|refusal| PeerError::Unreachable(refusal.reason.code().into()))?;
-        Ok(HolderConfirmed {
-            card,
-            pairwise: who.pairwise,
-            state: 1,
-            attributes: std::collections::BTreeMap::new(),
-        })
     }
 
     pub(super) async fn present_code_at_home(

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     identity::CardIdentifier,
-    model::{PairwiseHolder, Reason, Scene, Status, Token16, record::CardDetail},
+    limits,
+    model::{Millis, PairwiseHolder, Reason, Scene, Status, Token16, record::CardDetail},
     scenes::card::HolderData,
     store::{Committed, Step, UnitMeta},
     trust::SignedCode,
@@ -78,23 +79,38 @@ impl Gateway {
         &self,
         asker: PeerAsker,
         code: &[u8],
+        stood_in_at: Option<Millis>,
     ) -> Result<HolderConfirmed, PeerError> {
         let ask = self.peer_ask(asker, Scene::Authentication, "PeerSettleCode")?;
-        let committed = match self.peer_settle(&ask, code).await {
+        let committed = match self.peer_settle(&ask, code, stood_in_at).await {
             Ok(committed) => committed,
             Err(refusal) => self.answered_to_peer(&ask).await?.ok_or_else(|| refused(refusal))?,
         };
         confirmed(&committed)
     }
 
-    async fn peer_settle(&self, ask: &Ask, code: &[u8]) -> Result<Committed, Refusal> {
+    async fn peer_settle(
+        &self,
+        ask: &Ask,
+        code: &[u8],
+        stood_in_at: Option<Millis>,
+    ) -> Result<Committed, Refusal> {
         let signed = SignedCode::from_bytes(code).map_err(|_| Refusal::forbidden(Reason::CodeMalformed))?;
-        let code = self.verified_code(signed).await?;
+        let now = self.now_ms();
+        // Members answer for when they stood in; what is settled too late, or ahead, is
+        // judged as if it were shown now.
+        let scanned_at = stood_in_at
+            .filter(|at| (now - limits::STAND_IN_SETTLE_MAX_MS..=now + limits::ENVELOPE_SKEW_MS).contains(at))
+            .unwrap_or(now);
+        let code = self.code_verified_at(signed, scanned_at).await?;
         let card = card_of(&code.card)?;
         if code.issuer != self.province || !self.is_ours(&card) {
             return Err(Refusal::forbidden(Reason::HomeRegionOnly));
         }
-        let presented = self.code_presented(ask, &code, false);
+        let mut presented = self.code_presented(ask, &code, false);
+        if stood_in_at.is_some() {
+            presented.expires_at_ms = now + limits::STAND_IN_SETTLE_MAX_MS;
+        }
         self.present_code_at_home(ask, card, presented).await
     }
 

@@ -55,7 +55,7 @@ pub use library::{Libraries, LibraryAsk};
 pub use method::{Method, Role};
 pub use money::MoneyAsk;
 pub use options::{Live, OperatorLine};
-pub use policy::{CodeHome, PolicyFile, ScenePolicy};
+pub use policy::{CodeHome, PolicyFile, ScenePolicy, StandInPolicy};
 pub use pool::CryptoPool;
 pub use ports::{CardAsk, CardSaid, ChipBegun, DenyDelta, HolderConfirmed, Origin, PeerError, Peers};
 pub use reconcile::CaseWork;

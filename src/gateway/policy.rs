@@ -25,6 +25,9 @@ pub struct PolicyFile {
     /// believed.
     #[serde(default)]
     pub code_home: CodeHome,
+    /// How far we answer for another region's codes while it is away or not asked.
+    #[serde(default)]
+    pub stand_in: StandInPolicy,
     /// Attributes that participants of other regions are told of our holders, by
     /// `province.participant`, for example `"120000.tj-library" = ["AAC003"]`.
     #[serde(default)]
@@ -56,6 +59,21 @@ pub enum CodeHome {
     Ask,
     /// The home region is not asked.
     Never,
+}
+
+/// The limits of standing in for another region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StandInPolicy {
+    /// Codes of one card on one business day; beyond it the holder is asked to come
+    /// again when the home region can be reached.
+    pub codes_per_card_and_day: u32,
+}
+
+impl Default for StandInPolicy {
+    fn default() -> Self {
+        StandInPolicy { codes_per_card_and_day: 5 }
+    }
 }
 
 /// One scene's policy.
@@ -111,6 +129,11 @@ impl PolicyFile {
         }
         if !(1_000..=limits::CHIP_SESSION_MS).contains(&self.chip_session_ms()) {
             problems.push("chip_session_seconds: give 1 to 60 / 芯片会话应为 1 至 60 秒".into());
+        }
+        if !(1..=100).contains(&self.stand_in.codes_per_card_and_day) {
+            problems.push(
+                "stand_in.codes_per_card_and_day: give 1 to 100; code_home = \"must\" allows none / 应为 1 至 100；不代受理请设 code_home = \"must\"".into(),
+            );
         }
         for participant in self.abroad.keys() {
             let province = participant.split_once('.').map(|(province, _)| province);

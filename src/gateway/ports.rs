@@ -112,12 +112,14 @@ pub trait Peers: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<HolderConfirmed, PeerError>>;
 
     /// Settles the single use of a code with the region that issued it; `code` is
-    /// the code's bytes as signed.
+    /// the code's bytes as signed. `stood_in_at` says when we answered for that
+    /// region; `None` when the holder is here now.
     fn settle_code(
         &self,
         home: u32,
         origin: Origin,
         code: Vec<u8>,
+        stood_in_at: Option<Millis>,
     ) -> BoxFuture<'_, Result<HolderConfirmed, PeerError>>;
 
     fn ask_card(

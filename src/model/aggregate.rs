@@ -20,6 +20,7 @@ pub enum AggregateKind {
     DenyListHead = 8,
     Payment = 9,
     CapQuota = 10,
+    StandIn = 12,
     Transit = 20,
     LibraryCase = 30,
     ReconciliationCase = 40,
@@ -37,6 +38,7 @@ impl AggregateKind {
         AggregateKind::DenyListHead,
         AggregateKind::Payment,
         AggregateKind::CapQuota,
+        AggregateKind::StandIn,
         AggregateKind::Transit,
         AggregateKind::LibraryCase,
         AggregateKind::ReconciliationCase,
@@ -80,6 +82,7 @@ impl AggregateKind {
             | AggregateKind::ChipSession
             | AggregateKind::HolderSession
             | AggregateKind::Deny
+            | AggregateKind::StandIn
             | AggregateKind::Transit
             | AggregateKind::LibraryCase => true,
             AggregateKind::CodeUse
@@ -159,6 +162,7 @@ bodies! {
     DenyListHead => DenyListHead,
     Payment => Payment,
     CapQuota => CapQuota,
+    StandInFile => StandIn,
     TransitFile => Transit,
     LibraryCase => LibraryCase,
     ReconciliationCase => ReconciliationCase,

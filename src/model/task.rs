@@ -39,6 +39,8 @@ kinds! {
     LibraryByHand "library.by-hand";
     /// Let a reservation go whose time is over.
     PaymentExpire "payment.expire";
+    /// Tell a code's home region that we stood in for it.
+    FederationSettleCode "federation.settle-code";
 }
 
 /// What stands in the journal as a task's kind: one of ours, or one that another

@@ -63,6 +63,16 @@ pub fn rule(kind: TaskKind, live: &Live) -> TaskRule {
             // A reservation stands for days before its task is due.
             age_max_ms: Millis::MAX,
         },
+        TaskKind::FederationSettleCode => TaskRule {
+            owner: Scene::Federation,
+            run_by: RunBy::Gateway,
+            lane: "peer/<province>",
+            within: limits::TASK_RUN_MAX,
+            backoff: Backoff { first_ms: 2_000, most_ms: 5 * 60_000 },
+            // Age is what counts: a region may be away for days.
+            tries_max: 10_000,
+            age_max_ms: limits::STAND_IN_SETTLE_MAX_MS,
+        },
         TaskKind::LibraryByHand => TaskRule {
             owner: Scene::Library,
             run_by: RunBy::People,

@@ -13,6 +13,7 @@ mod hand;
 mod kinds;
 mod lanes;
 mod library;
+mod settle;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -151,6 +152,7 @@ impl Gateway {
         match kind {
             TaskKind::LibraryInquire => self.run_library_inquiry(task).await,
             TaskKind::PaymentExpire => self.expire_reservation(task).await,
+            TaskKind::FederationSettleCode => self.run_code_settlement(task).await,
             // Never leased: stuck from the start.
             TaskKind::LibraryByHand => Ok(()),
         }

@@ -142,12 +142,11 @@ impl Peers for Line {
         _: u32,
         origin: Origin,
         code: Vec<u8>,
+        stood_in_at: Option<Millis>,
     ) -> BoxFuture<'_, Result<HolderConfirmed, PeerError>> {
-        Box::pin(
-            self.carry("code", origin, async move |gateway, asker| {
-                gateway.peer_settle_code(asker, &code).await
-            }),
-        )
+        Box::pin(self.carry("code", origin, async move |gateway, asker| {
+            gateway.peer_settle_code(asker, &code, stood_in_at).await
+        }))
     }
 
     fn ask_card(

@@ -218,3 +218,89 @@ fn every_kind_has_its_row() {
         assert!(row.within <= limits::TASK_RUN_MAX, "{kind:?}: longer than a lease allows for");
     }
 }
+
+/// Tianjin stands in for Beijing's codes while Beijing is away.
+fn standing_in(tj: &Region, most: u32) {
+    let mut live = live(tj.gateway.live().trust.clone());
+    live.policy.code_home = CodeHome::Ask;
+    live.policy.stand_in.codes_per_card_and_day = most;
+    tj.gateway.replace_live(live);
+}
+
+#[tokio::test]
+async fn a_stand_in_is_marked_counted_and_settled_when_home_is_back() {
+    let (bj, tj) = regions();
+    let person = bj.import(1).await;
+    standing_in(&tj, 2);
+    tj.line.set(Mode::Away);
+    let code = bj.code(1, person.card).await;
+    let told = tj.scan(1, &code).await.expect("an answer");
+    assert_ended(&told, Status::Completed, "");
+    assert!(card_detail(&told).stood_in);
+    assert_ended(
+        &tj.scan(2, &bj.code(2, person.card).await).await.expect("an answer"),
+        Status::Completed,
+        "",
+    );
+    let third = bj.code(3, person.card).await;
+    assert_ended(&tj.scan(3, &third).await.expect("an answer"), Status::Declined, "STAND_IN_LIMIT");
+
+    let runner = runner(&tj);
+    tj.clock.advance_ms(2_000);
+    runner.turn().await;
+    let waiting = open(&tj).await;
+    assert_eq!(waiting.len(), 2, "a decline is nothing to settle");
+    for task in &waiting {
+        assert_eq!((task.kind.as_str(), task.lane.as_str()), ("federation.settle-code", "peer/110000"));
+        assert_eq!((task.tries, task.last_error.as_str()), (1, "HOME_REGION_UNAVAILABLE"));
+    }
+    tj.line.set(Mode::Up);
+    tj.clock.advance_ms(4_000);
+    runner.turn().await;
+    assert!(open(&tj).await.is_empty(), "home knows of both");
+    assert_refused(bj.scan(50, &code).await, RefusalKind::Forbidden, Reason::CodeUsed);
+    // Home is there again: nobody stands in, and what was declined was not used up.
+    let asked = tj.scan(4, &third).await.expect("an answer");
+    assert_ended(&asked, Status::Completed, "");
+    assert!(!card_detail(&asked).stood_in);
+    // Past midnight in Shanghai: another day, another count.
+    tj.line.set(Mode::Away);
+    tj.clock.advance_ms(2 * 3_600_000);
+    let tomorrow = tj.scan(5, &bj.code(5, person.card).await).await.expect("an answer");
+    assert_ended(&tomorrow, Status::Completed, "");
+}
+
+#[tokio::test]
+async fn a_stand_in_is_settled_long_after_its_code_has_expired() {
+    for mode in [Mode::Away, Mode::LosesAnswers] {
+        let (bj, tj) = regions();
+        let person = bj.import(1).await;
+        standing_in(&tj, 5);
+        tj.line.set(mode);
+        let told = tj.scan(1, &bj.code(1, person.card).await).await.expect("an answer");
+        assert!(card_detail(&told).stood_in, "{mode:?}");
+        tj.line.set(Mode::Up);
+        tj.clock.advance_ms(3 * 24 * 3_600_000);
+        let entries = bj.entries();
+        runner(&tj).turn().await;
+        assert!(open(&tj).await.is_empty(), "{mode:?}");
+        // What home had heard already is answered from its journal.
+        assert_eq!(bj.entries() - entries, usize::from(mode == Mode::Away), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stand_in_for_a_code_that_was_used_elsewhere_is_for_people() {
+    let (bj, tj) = regions();
+    let person = bj.import(1).await;
+    standing_in(&tj, 5);
+    tj.line.set(Mode::Away);
+    let code = bj.code(1, person.card).await;
+    assert_ended(&bj.scan(40, &code).await.expect("at home"), Status::Completed, "");
+    assert!(card_detail(&tj.scan(1, &code).await.expect("stand-in")).stood_in);
+    tj.line.set(Mode::Up);
+    tj.clock.advance_ms(2_000);
+    runner(&tj).turn().await;
+    let left = open(&tj).await;
+    assert_eq!((left.len(), left[0].state, left[0].last_error.as_str()), (1, TaskState::Stuck, "CODE_USED"));
+}

@@ -6,6 +6,7 @@ use super::{
     attributes::Granted,
     deny::not_denied,
     session::NewSession,
+    stand_in::StandIn,
     standing::{Who, approved, declined, declined_unknown, usable},
 };
 use crate::{
@@ -220,12 +221,19 @@ fn vouch(
     state: u32,
     now: Millis,
 ) -> Decision {
-    let mut detail = CardDetail {
-        state,
-        attributes_told: attributes.keys().cloned().collect(),
-        attributes: attributes.into_iter().collect(),
-        ..CardDetail::default()
-    };
+    vouch_with(who, assurance, session, attributes, CardDetail { state, ..CardDetail::default() }, now)
+}
+
+fn vouch_with(
+    who: &Who,
+    assurance: Assurance,
+    session: Option<&NewSession>,
+    attributes: BTreeMap<String, String>,
+    mut detail: CardDetail,
+    now: Millis,
+) -> Decision {
+    detail.attributes_told = attributes.keys().cloned().collect();
+    detail.attributes = attributes.into_iter().collect();
     let mut writes = Vec::new();
     if let Some(session) = session {
         let (expires_at_ms, write) = session.write(who, assurance, now);
@@ -304,6 +312,52 @@ pub fn present_foreign_code(
     let mut decision = match not_denied(view, &who.card, now)?.and(vouched) {
         Ok(vouched) => {
             vouch(who, Assurance::Code, code.session.as_ref(), vouched.attributes, vouched.state, now)
+        }
+        Err(reason) => declined(who, reason, CardDetail::default()),
+    };
+    decision.writes.push(used);
+    Ok(decision)
+}
+
+/// A code of another region that was verified from the trust list and not settled
+/// with its home: believed so often a day, marked, and to be settled.
+///
+/// The unit names the code's use, the card's deny file and its stand-in file.
+///
+/// # Errors
+/// When a stored aggregate cannot be read.
+pub fn stand_in_for_code(
+    view: &View,
+    who: &Who,
+    code: &CodePresented,
+    stand_in: &StandIn,
+    now: Millis,
+) -> Result<Decision, CorruptAggregate> {
+    let used = match use_code(view, code, now)? {
+        Ok(used) => used,
+        Err(reason) => return Ok(declined(who, reason, CardDetail::default())),
+    };
+    let counted = match not_denied(view, &who.card, now)? {
+        Ok(()) => stand_in.count(view, who, now)?,
+        Err(reason) => Err(reason),
+    };
+    let mut decision = match counted {
+        Ok(counted) => {
+            let detail = CardDetail {
+                state: 1,
+                stood_in: true,
+                stood_in_code: stand_in.code.to_vec(),
+                ..CardDetail::default()
+            };
+            let session = code.session.as_ref();
+            let mut decision = vouch_with(who, Assurance::Code, session, BTreeMap::new(), detail, now);
+            decision.writes.push(counted);
+            decision.tasks.push(stand_in.settlement(now));
+            decision
+        }
+        // The code is not used up: it may be shown again once home can be asked.
+        Err(Reason::StandInLimit) => {
+            return Ok(declined(who, Reason::StandInLimit, CardDetail::default()));
         }
         Err(reason) => declined(who, reason, CardDetail::default()),
     };

@@ -11,6 +11,7 @@ mod deny;
 mod issue;
 mod loss;
 mod session;
+mod stand_in;
 mod standing;
 mod sweep;
 #[cfg(test)]
@@ -20,10 +21,12 @@ pub use attributes::{AttributeCode, Granted, UnknownAttribute};
 pub use authenticate::{
     ChipBegin, ChipFinish, CodePresented, DocumentPresented, HolderData, Vouched, begin_chip, document_id,
     finish_chip, finish_foreign_chip, present_code, present_document, present_foreign_code,
+    stand_in_for_code,
 };
 pub use deny::{DenyFact, apply_denial, denial, deny_head_id, not_denied};
 pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
 pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};
+pub use stand_in::{StandIn, stand_in_key};
 pub use standing::{Who, standing_of};
 pub use sweep::{SWEPT, is_over, sweep};
