@@ -3,6 +3,7 @@
 
 mod cards;
 mod check;
+mod clock_watch;
 mod database;
 pub mod edge;
 mod fold;

@@ -15,6 +15,7 @@ use clap::Args;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    clock_watch::ClockWatch,
     edge, fold,
     lines::Lines,
     load::{self, Fixed, Loaded},
@@ -64,6 +65,7 @@ const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
 struct Ready {
     keys_and_store: AtomicBool,
     listening: AtomicBool,
+    clock: std::sync::OnceLock<Arc<ClockWatch>>,
 }
 
 /// Runs `onecard serve`.
@@ -116,7 +118,9 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let lines = Lines::open(&gateway, libraries, &envelopes, &file.tls.peers, &background, &stop)?;
     background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
     background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
-    background.spawn(watch::gauges(Arc::clone(&gateway), stop.clone()));
+    let clock_watch = Arc::new(ClockWatch::from(clock.now_ms()));
+    let _ = ready.clock.set(Arc::clone(&clock_watch));
+    background.spawn(watch::gauges(Arc::clone(&gateway), clock_watch, stop.clone()));
     match file.store.engine {
         StoreEngine::Embedded => {
             background.spawn(watch::ledger(Arc::clone(&gateway), LEDGER_KEPT_EVERY, stop.clone()));
@@ -175,6 +179,7 @@ async fn operators(
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<OpsServer> {
     let (keys, listening, store) = (Arc::clone(ready), Arc::clone(ready), Arc::clone(store));
+    let watched = Arc::clone(ready);
     let gateway = Arc::clone(gateway);
     let sources = OpsSources {
         metrics: Box::new(move || prometheus.render()),
@@ -184,6 +189,7 @@ async fn operators(
                 keys.keys_and_store.load(Ordering::Acquire)
             }),
             ReadinessCheck::new("store", move || store.get().is_some_and(|store| store.is_ready())),
+            ReadinessCheck::new("clock", move || watched.clock.get().is_none_or(|clock| clock.is_right())),
             ReadinessCheck::new("listeners", move || listening.listening.load(Ordering::Acquire)),
         ],
         tasks: Box::new(move || {

@@ -9,6 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    clock_watch::ClockWatch,
     lines::Lines,
     load::{self, Fixed},
     options::StoreSection,
@@ -31,13 +32,17 @@ const ARCHIVE_EVERY: Duration = Duration::from_secs(60);
 const PENDING_LOOKED_AT: usize = 10_000;
 
 /// Sets the gauges until told to stop.
-pub async fn gauges(gateway: Arc<Gateway>, stop: CancellationToken) {
+pub async fn gauges(gateway: Arc<Gateway>, clock: Arc<ClockWatch>, stop: CancellationToken) {
+    let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(GAUGES_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => set_gauges(&gateway).await,
+            _ = ticks.tick() => {
+                clock.look(gateway.now_ms(), began.elapsed(), gateway.store().committed_at_ms());
+                set_gauges(&gateway).await;
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
         mpsc::SyncSender,
     },
 };
@@ -76,6 +76,8 @@ pub(super) struct Shared {
     pub(super) room: Room,
     /// The last batch that is durable and published.
     pub(super) durable: AtomicU64,
+    /// The instant that batch was committed at.
+    pub(super) committed_at: AtomicI64,
 }
 
 pub(super) struct Committer {

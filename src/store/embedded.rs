@@ -10,7 +10,11 @@ use std::{
     fmt, fs, io,
     ops::RangeInclusive,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
 };
 
@@ -190,6 +194,7 @@ impl EmbeddedStore {
             health: Health::watched_by(Arc::clone(&parts.observer)),
             room: Room::watched_by(Arc::clone(&parts.observer)),
             durable: AtomicU64::new(end.sequence),
+            committed_at: AtomicI64::new(end.committed_at),
         });
         let store = EmbeddedStore {
             shared: Arc::clone(&shared),
@@ -459,6 +464,10 @@ impl Store for EmbeddedStore {
     fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.leases.release(key, owner);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn committed_at_ms(&self) -> Millis {
+        self.shared.committed_at.load(Ordering::Acquire)
     }
 
     fn is_ready(&self) -> bool {

@@ -310,6 +310,10 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a lease before its time: the work is done, or put off.
     fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// The newest instant of commitment; `Millis::MIN` before the first. Never goes
+    /// backwards, even where the clock does.
+    fn committed_at_ms(&self) -> Millis;
+
     /// Whether commits are taken; false after a failed sync and while starting.
     fn is_ready(&self) -> bool;
 }

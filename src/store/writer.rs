@@ -156,6 +156,7 @@ impl Writer {
             Ok(durable) => {
                 let entries = durable.effects.entries.len();
                 self.shared.overlay.publish(Arc::clone(&durable.effects));
+                self.shared.committed_at.store(self.end.committed_at, Ordering::Release);
                 self.shared.durable.store(self.end.sequence, Ordering::Release);
                 self.observer.batch_committed(entries, durable.bytes, started.elapsed());
                 if self.to_indexer.send(Arc::clone(&durable.effects)).is_err() {

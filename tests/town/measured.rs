@@ -21,7 +21,10 @@ const LABELS: &[(&str, usize)] = &[
     ("adapter", 4),
     ("peer", 3),
     ("region", 3),
-    ("kind", 4),
+    ("kind", 16),
+    ("state", 2),
+    ("end", 4),
+    ("against", 2),
     ("le", 32),
     ("quantile", 8),
 ];

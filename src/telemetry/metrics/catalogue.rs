@@ -31,6 +31,7 @@ pub(super) const PENDING_OLDEST_SECONDS: &str = "onecard_pending_oldest_seconds"
 pub(super) const LEDGER_SUM_FEN: &str = "onecard_ledger_sum_fen";
 pub(super) const LEDGER_FOLDED_SUM_FEN: &str = "onecard_ledger_folded_sum_fen";
 pub(super) const LEDGER_FOLDED_POSTINGS: &str = "onecard_ledger_folded_postings";
+pub(super) const CLOCK_OFF_SECONDS: &str = "onecard_clock_off_seconds";
 pub(super) const SIGN_QUEUE: &str = "onecard_sign_queue_batches";
 pub(super) const ADAPTER_CALLS: &str = "onecard_adapter_calls_total";
 pub(super) const ADAPTER_CALL_SECONDS: &str = "onecard_adapter_call_seconds";
@@ -109,6 +110,11 @@ pub(super) fn describe() {
         (TASKS_OPEN, Count, "Open tasks, by kind and state. 未结任务数（按种类、状态）"),
         (TASKS_OLDEST_SECONDS, Seconds, "Age of the oldest open task, by kind. 最久未结任务的时长"),
         (TASKS_TRIES_MAX, Count, "Most tries of an open task, by kind. 未结任务的最多尝试次数"),
+        (
+            CLOCK_OFF_SECONDS,
+            Seconds,
+            "How far the clock is off: moved against the time that passed, behind the journal. 时钟偏差",
+        ),
         (SIGN_QUEUE, Count, "Batches waiting for a signature. 等待签名的批次数"),
         (ADAPTER_BREAKER, Count, "Breaker of an adapter: 0 closed, 1 probing, 2 open. 适配器熔断状态"),
         (PEER_BREAKER, Count, "Breaker of a peer: 0 closed, 1 probing, 2 open. 对端熔断状态"),

@@ -29,4 +29,7 @@ pub use outside::{
     Breaker, CallOutcome, adapter_breaker, adapter_called, deny_list, peer_breaker, peer_called,
 };
 pub use requests::{MethodMetrics, RequestOutcome, RequestRefusal, shed};
-pub use store::{commit_batch, index_lag, ledger_folded, ledger_sum, pending_transactions, sign_queue};
+pub use store::{
+    ClockAgainst, clock_off, commit_batch, index_lag, ledger_folded, ledger_sum, pending_transactions,
+    sign_queue,
+};

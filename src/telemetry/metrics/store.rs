@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use metrics::{Gauge, Histogram, gauge, histogram};
 
-use super::catalogue as name;
+use super::{catalogue as name, labels::label};
 
 struct Store {
     batch_entries: Histogram,
@@ -56,6 +56,21 @@ pub fn ledger_sum(sum_fen: i128) {
 pub fn ledger_folded(sum_fen: i128, postings: u64) {
     STORE.ledger_folded_sum.set(sum_fen as f64);
     STORE.ledger_folded_postings.set(postings as f64);
+}
+
+label! {
+    /// What the clock is held against.
+    ClockAgainst {
+        /// The time that has passed since the start: positive when it jumped ahead.
+        Passed = "passed",
+        /// The newest instant in the journal: by how much the clock is behind it.
+        Journal = "journal",
+    }
+}
+
+/// How far the machine's clock is off.
+pub fn clock_off(against: ClockAgainst, by_ms: i64) {
+    gauge!(name::CLOCK_OFF_SECONDS, "against" => against.name()).set(by_ms as f64 / 1_000.0);
 }
 
 /// Batches that wait for a signature.
