@@ -342,7 +342,9 @@ pub const ENVELOPE_SKEW_MS: i64 = 30_000;
 
 /// Envelope ids remembered against replay: longer than the skew on both sides.
 pub const ENVELOPE_MEMORY_MS: i64 = 120_000;
-pub const ENVELOPES_REMEMBERED_MAX: u64 = 1_000_000;
+
+/// Of one member: its own messages at its full rate, and as many answers to ours.
+pub const ENVELOPES_PER_MEMBER_MAX: u64 = 500_000;
 
 /// A peer's answer to a relayed call.
 pub const PEER_CALL_MAX: Duration = Duration::from_millis(1_500);

@@ -1,7 +1,7 @@
 //! Envelopes: signed over the very bytes that travel, fresh, for us, and once.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -67,7 +67,7 @@ pub struct Envelopes {
     vault: Arc<dyn KeyVault>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    seen: Mutex<Seen>,
+    seen: Mutex<Memory>,
 }
 
 impl std::fmt::Debug for Envelopes {
@@ -163,7 +163,7 @@ impl Envelopes {
             .federation_key
             .verify(&signed_bytes(&envelope.header, &envelope.body), &signature)
             .map_err(|_| EnvelopeRefused::SignatureWrong)?;
-        self.remember(id, now)?;
+        self.remember(from, id, now)?;
         let content = Message::decode(envelope.body.clone())
             .ok()
             .and_then(|message| message.content)
@@ -173,16 +173,29 @@ impl Envelopes {
 
     /// Only what is signed is remembered, so that nobody can fill the memory with
     /// garbage.
-    fn remember(&self, id: [u8; 16], now: Millis) -> Result<(), EnvelopeRefused> {
+    fn remember(&self, from: u32, id: [u8; 16], now: Millis) -> Result<(), EnvelopeRefused> {
         let mut seen = match self.seen.lock() {
             Ok(seen) => seen,
             Err(poisoned) => poisoned.into_inner(),
         };
-        seen.remember(id, now)
+        seen.remember(from, id, now)
     }
 }
 
-/// Envelope ids of the last minutes.
+/// What each member has sent: one that sends too much is refused alone.
+#[derive(Debug, Default)]
+struct Memory {
+    by_member: BTreeMap<u32, Seen>,
+}
+
+impl Memory {
+    /// Only members of the trust list come here, so that there are few.
+    fn remember(&mut self, from: u32, id: [u8; 16], now: Millis) -> Result<(), EnvelopeRefused> {
+        self.by_member.entry(from).or_default().remember(id, now)
+    }
+}
+
+/// Envelope ids of one member's last minutes.
 #[derive(Debug, Default)]
 struct Seen {
     ids: HashSet<[u8; 16]>,
@@ -200,7 +213,7 @@ impl Seen {
         if self.ids.contains(&id) {
             return Err(EnvelopeRefused::Replayed);
         }
-        if self.ids.len() as u64 >= limits::ENVELOPES_REMEMBERED_MAX {
+        if self.ids.len() as u64 >= limits::ENVELOPES_PER_MEMBER_MAX {
             return Err(EnvelopeRefused::TooMany);
         }
         self.ids.insert(id);

@@ -166,13 +166,16 @@ fn ids_are_forgotten_when_their_envelopes_are_stale_anyway() {
 }
 
 #[test]
-fn the_memory_of_ids_is_bounded() {
-    let mut seen = Seen::default();
-    for number in 0..u128::from(limits::ENVELOPES_REMEMBERED_MAX) {
+fn the_memory_of_ids_is_bounded_for_each_member_alone() {
+    let mut memory = Memory::default();
+    let seen = memory.by_member.entry(TIANJIN).or_default();
+    for number in 0..u128::from(limits::ENVELOPES_PER_MEMBER_MAX) {
         seen.ids.insert(number.to_be_bytes());
     }
     assert_eq!(seen.remember([0xff; 16], NOW), Err(EnvelopeRefused::TooMany));
     assert_eq!(seen.remember([0; 16], NOW), Err(EnvelopeRefused::Replayed));
+    assert_eq!(memory.remember(TIANJIN, [0xff; 16], NOW), Err(EnvelopeRefused::TooMany));
+    assert_eq!(memory.remember(BEIJING, [0xff; 16], NOW), Ok(()), "another member is heard");
 }
 
 proptest! {
