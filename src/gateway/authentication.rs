@@ -350,7 +350,8 @@ impl Gateway {
     pub(super) fn code_presented(&self, ask: &Ask, code: &EcardCode, is_ours: bool) -> CodePresented {
         CodePresented {
             nonce: code.nonce,
-            expires_at_ms: code.issued_at_ms + limits::CODE_LIFE_MS + limits::CODE_SKEW_MS,
+            // As long as another region may still tell us that it stood in for us.
+            expires_at_ms: code.issued_at_ms + limits::STAND_IN_SETTLE_MAX_MS,
             transaction: ask.transaction,
             session: is_ours.then(|| self.new_session(ask)),
             granted: ask.granted.clone(),

@@ -107,10 +107,7 @@ impl Gateway {
         if code.issuer != self.province || !self.is_ours(&card) {
             return Err(Refusal::forbidden(Reason::HomeRegionOnly));
         }
-        let mut presented = self.code_presented(ask, &code, false);
-        if stood_in_at.is_some() {
-            presented.expires_at_ms = now + limits::STAND_IN_SETTLE_MAX_MS;
-        }
+        let presented = self.code_presented(ask, &code, false);
         self.present_code_at_home(ask, card, presented).await
     }
 

@@ -65,6 +65,7 @@ impl AggregateKind {
             AggregateKind::DenyListHead => "deny-list-head",
             AggregateKind::Payment => "payment",
             AggregateKind::CapQuota => "cap-quota",
+            AggregateKind::StandIn => "stand-in",
             AggregateKind::Transit => "transit",
             AggregateKind::LibraryCase => "library-case",
             AggregateKind::ReconciliationCase => "reconciliation-case",
