@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{Call, Gateway, Header, Refusal, ask::Ask, authentication::card_of};
 use crate::{
+    fault,
     identity::CardIdentifier,
-    fault, limits,
+    limits,
     model::{
         AggregateKey, Assurance, CorruptAggregate, Fen, Millis, ParticipantId, Reason, Status, TerminalId,
         Token16, TransactionId, View,

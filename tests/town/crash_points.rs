@@ -23,7 +23,7 @@ use crate::support::{
     acts::{self, stations},
     edit,
     expect::approved,
-    in_a_town_of_its_own, until_asked,
+    in_a_town_of_its_own, until, until_asked,
 };
 
 const REGION: &str = "tianjin";
@@ -111,7 +111,12 @@ async fn a_loan(stage: &Stage, point: Point) -> TransactionId {
     let consistent = match ended.status() {
         TransactionStatus::Completed => moves == LENT,
         TransactionStatus::Reversed => [NEVER_LENT, TAKEN_BACK].contains(&moves),
-        TransactionStatus::Declined | TransactionStatus::Pending | TransactionStatus::Unspecified => false,
+        TransactionStatus::Declined
+        | TransactionStatus::Pending
+        | TransactionStatus::Received
+        | TransactionStatus::Authorised
+        | TransactionStatus::Reserved
+        | TransactionStatus::Unspecified => false,
     };
     assert!(consistent, "{}: {:?} and {moves:?}", point.name(), ended.status());
     if library == Library::IsMute {
@@ -207,6 +212,9 @@ fn a_stop_anywhere_on_the_way_loses_nothing_and_doubles_nothing() {
                 rides.push(a_ride(stage, *point).await);
             }
         }
+        until("the ledger's sum is zero", || {
+            stage.ops(REGION, "/metrics").1.lines().any(|line| line == "onecard_ledger_sum_fen 0")
+        });
         stage.kill(REGION).await;
         let store = opened(stage);
         let mut charged = 0;

@@ -125,9 +125,8 @@ impl Gateway {
             Some(TaskKind::PaymentExpire) if self.is_open(key.transaction).await? => {
                 Err(HandRefused::StillReserved)
             }
-            Some(TaskKind::LibraryByHand | TaskKind::PaymentExpire | TaskKind::FederationSettleCode) | None => {
-                Ok(self.note_on_task(meta, changed(&task, TaskState::Done), Some(detail)).await?)
-            }
+            Some(TaskKind::LibraryByHand | TaskKind::PaymentExpire | TaskKind::FederationSettleCode)
+            | None => Ok(self.note_on_task(meta, changed(&task, TaskState::Done), Some(detail)).await?),
         }
     }
 

@@ -27,7 +27,8 @@ impl Gateway {
         let signed = SignedCode::from_bytes(&told.stood_in_code).map_err(|_| Refusal::internal())?;
         let peers = self.peers().ok_or_else(home_unavailable)?;
         let (home, at) = (signed.claimed().issuer, first.entry.committed_at_ms);
-        let said = peers.settle_code(home, origin_of(first, task.transaction)?, told.stood_in_code, Some(at)).await;
+        let said =
+            peers.settle_code(home, origin_of(first, task.transaction)?, told.stood_in_code, Some(at)).await;
         fault::point(fault::Point::TaskInquired);
         match said {
             Ok(_) => self.settled(task, Ok(())).await,

@@ -26,6 +26,6 @@ pub use port::{
     PortError, Unknown,
 };
 pub use rules::{
-    Turn, Who, case_key, closed_by_hand, intent, not_happened, not_sent, order_of, read, result, reversed, turn,
-    unresolved,
+    Turn, Who, case_key, closed_by_hand, intent, not_happened, not_sent, order_of, read, result, reversed,
+    turn, unresolved,
 };
