@@ -113,10 +113,12 @@ impl AggregateKey {
     /// rows are.
     pub fn slot(&self) -> u16 {
         match self.kind {
-            AggregateKind::LibraryCase | AggregateKind::Payment => match <[u8; 16]>::try_from(self.id.as_slice()) {
-                Ok(id) => TransactionId::from_bytes(id).shard(),
-                Err(_) => slot_of(&self.id),
-            },
+            AggregateKind::LibraryCase | AggregateKind::Payment => {
+                match <[u8; 16]>::try_from(self.id.as_slice()) {
+                    Ok(id) => TransactionId::from_bytes(id).shard(),
+                    Err(_) => slot_of(&self.id),
+                }
+            }
             AggregateKind::Card
             | AggregateKind::Holder
             | AggregateKind::Document
@@ -126,6 +128,7 @@ impl AggregateKey {
             | AggregateKind::Deny
             | AggregateKind::DenyListHead
             | AggregateKind::CapQuota
+            | AggregateKind::StandIn
             | AggregateKind::Transit
             | AggregateKind::ReconciliationCase => slot_of(&self.id),
         }

@@ -113,6 +113,7 @@ impl Working {
     fn take_up(&mut self, line: Line, end: End) {
         self.line = Some(line);
         self.lost_at = None;
+        self.lane.newest.fetch_max(end.committed_at, std::sync::atomic::Ordering::Relaxed);
         self.end = end;
         if !self.lane.up.swap(true, Ordering::AcqRel) {
             tracing::info!(chain = self.lane.name, "the database is back");

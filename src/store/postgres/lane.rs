@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -53,6 +53,8 @@ pub(super) struct Lane {
     pub(super) observer: Arc<dyn StoreObserver>,
     /// Whether the database answers this lane.
     pub(super) up: Arc<AtomicBool>,
+    /// The newest instant of commitment of all lanes.
+    pub(super) newest: Arc<AtomicI64>,
 }
 
 /// A lane at work.
@@ -79,6 +81,7 @@ impl Lane {
         line.ask(sql::BEGIN_CHAIN.on(self.shard, begin)).await?;
         let end = raise_fence(&line, self.shard, &self.name).await?;
         self.up.store(true, Ordering::Release);
+        self.newest.fetch_max(end.committed_at, Ordering::Relaxed);
         Ok(Working { lane: self, jobs, line: Some(line), lost_at: None, end })
     }
 }
@@ -266,6 +269,7 @@ impl Working {
         let (bytes, took) = (sealed.bytes(), started.elapsed());
         match written {
             Ok(()) => {
+                self.lane.newest.fetch_max(next.committed_at, Ordering::Relaxed);
                 self.end = next;
                 if entries > 0 {
                     self.lane.observer.batch_committed(entries, bytes, took);

@@ -32,7 +32,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -118,6 +118,8 @@ pub struct PostgresStore {
     /// One a shard, then the wide one; empty once closed.
     lanes: Mutex<Vec<mpsc::Sender<Job>>>,
     ups: Vec<Arc<AtomicBool>>,
+    /// The newest instant of commitment of this node's lanes.
+    newest: Arc<AtomicI64>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     lookup: Lookup,
 }
@@ -154,6 +156,7 @@ impl PostgresStore {
             )),
         });
         let key_id = key_id(&parts.vault.public_key(KeyName::Journal)?);
+        let newest = Arc::new(AtomicI64::new(Millis::MIN));
         let (mut lanes, mut ups, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         let wide = (shards > 1).then_some((0, "wide".to_owned()));
         for (shard, name) in (0..shards).map(|shard| (i32::from(shard), shard.to_string())).chain(wide) {
@@ -175,6 +178,7 @@ impl PostgresStore {
                 clock: Arc::clone(&parts.clock),
                 observer: Arc::clone(&parts.observer),
                 up: Arc::clone(&up),
+                newest: Arc::clone(&newest),
             };
             let (sender, jobs) = mpsc::channel(options.queue_max);
             tasks.push(tokio::spawn(lane.start(jobs).await?.run()));
@@ -182,7 +186,7 @@ impl PostgresStore {
             ups.push(up);
         }
         let lookup = Lookup { reads, keys };
-        Ok(PostgresStore { shards, lanes: Mutex::new(lanes), ups, tasks: Mutex::new(tasks), lookup })
+        Ok(PostgresStore { shards, lanes: Mutex::new(lanes), ups, newest, tasks: Mutex::new(tasks), lookup })
     }
 
     /// Brings the schema of a database up to date without opening a store; its
@@ -354,6 +358,10 @@ impl Store for PostgresStore {
 
     fn lease_tasks<'a>(&'a self, ask: TaskLease<'a>) -> BoxFuture<'a, Result<Vec<DueTask>, StoreError>> {
         Box::pin(self.lookup.lease_tasks(ask))
+    }
+
+    fn committed_at_ms(&self) -> Millis {
+        self.newest.load(Ordering::Relaxed)
     }
 
     fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
