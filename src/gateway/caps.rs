@@ -101,7 +101,7 @@ pub(super) struct Leases(Mutex<HashMap<CapOn, Arc<Leased>>>);
 
 /// What is left of one cap's leases.
 #[derive(Debug, Default)]
-struct Leased {
+pub(super) struct Leased {
     day: Mutex<Option<Day>>,
     /// One asks for more, the others wait for what it gets.
     asking: tokio::sync::Mutex<()>,
@@ -118,7 +118,7 @@ struct Day {
 }
 
 impl Leases {
-    fn of(&self, on: &CapOn) -> Arc<Leased> {
+    pub(super) fn of(&self, on: &CapOn) -> Arc<Leased> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(on.clone()).or_default())
     }
@@ -149,7 +149,8 @@ impl Leased {
         }
     }
 
-    fn left(&self, window: Window) -> i64 {
+    /// What is leased of the window, neither held nor spent.
+    pub(super) fn left(&self, window: Window) -> i64 {
         self.day().filter(|day| day.window == window).map_or(0, |day| day.left)
     }
 
@@ -167,6 +168,10 @@ impl Leased {
 }
 
 /// Room under caps that a unit under way may spend; what it does not goes back.
+///
+/// It belongs into the unit's decision and is spent there: who asked may go away
+/// while the unit is in the queue or being written, and only the committer knows
+/// whether it was done.
 #[derive(Debug)]
 pub(super) struct Hold {
     window: Window,
@@ -188,9 +193,12 @@ impl Hold {
         }
     }
 
-    /// How much each cap lets through.
-    pub(super) fn room(&self) -> Vec<(CapOn, Fen)> {
-        self.held.iter().map(|(on, _, held)| (on.clone(), Fen::new(*held))).collect()
+    /// Whether what these postings take goes through.
+    pub(super) fn lets_through(&self, postings: &[Posting]) -> bool {
+        takes(postings).iter().all(|(on, amount)| {
+            let capped = self.held.iter().find(|(capped, _, _)| capped == on);
+            capped.is_none_or(|(_, _, held)| amount.get() <= *held)
+        })
     }
 }
 
@@ -200,13 +208,6 @@ impl Drop for Hold {
             leased.add(self.window, *held);
         }
     }
-}
-
-/// Whether what these postings take goes through.
-pub(super) fn lets_through(room: &[(CapOn, Fen)], postings: &[Posting]) -> bool {
-    takes(postings).iter().all(|(on, amount)| {
-        room.iter().find(|(capped, _)| capped == on).is_none_or(|(_, room)| amount <= room)
-    })
 }
 
 impl Gateway {

@@ -79,26 +79,20 @@ impl Gateway {
         let room = self.hold(&capped, amount).await?;
         let mut touches = vec![AggregateKey::of::<Payment>(ask.transaction.as_bytes())];
         touches.extend(holding.touches());
-        let within_caps = room.is_some();
-        let committed = self
-            .commit(&ask, touches, move |view, now| {
-                let stands = holding.stands(view, &participant, &terminal, now)?;
-                let mut decision = match stands {
-                    Err(reason) => payment::declined(reason, about),
-                    Ok(()) if !within_caps => payment::declined(Reason::CapExceeded, about),
-                    Ok(()) => payment::decide_reserve(&reserve, about, now),
-                };
-                decision.assurance = Some(assurance);
-                Ok(decision)
-            })
-            .await?;
-        if let Some(room) = room
-            && !committed.replayed
-            && committed.entry.reason.is_empty()
-        {
-            room.spend(amount);
-        }
-        Ok(committed)
+        self.commit(&ask, touches, move |view, now| {
+            let stands = holding.stands(view, &participant, &terminal, now)?;
+            let mut decision = match (stands, room) {
+                (Err(reason), _) => payment::declined(reason, about),
+                (Ok(()), None) => payment::declined(Reason::CapExceeded, about),
+                (Ok(()), Some(room)) => {
+                    room.spend(amount);
+                    payment::decide_reserve(&reserve, about, now)
+                }
+            };
+            decision.assurance = Some(assurance);
+            Ok(decision)
+        })
+        .await
     }
 
     async fn later(

@@ -9,7 +9,7 @@ use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
     model::{
-        AggregateKey, Denial, Detail, Fen, Millis, Posting, Purpose, Scene, Status,
+        AggregateKey, Denial, Detail, Millis, Purpose, Scene, Status,
         record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
     scenes::{
@@ -104,24 +104,21 @@ impl Gateway {
         }
         let live = self.live();
         let room = self.charge_room(&ask, request.card_province).await?;
-        let lets = room.as_ref().map(super::caps::Hold::room);
-        let committed = self
-            .commit(&ask, touches, move |view, now| {
-                if ask_deny_file && request.denied.is_none() {
-                    request.denied = card::denial(view, &tap.card, now)?;
+        self.commit(&ask, touches, move |view, now| {
+            if ask_deny_file && request.denied.is_none() {
+                request.denied = card::denial(view, &tap.card, now)?;
+            }
+            let decision = transit::tap(view, &request, now, &live.fares)?;
+            match room {
+                Some(room) if !room.lets_through(&decision.postings) => Ok(over_the_cap(decision)),
+                Some(room) => {
+                    room.spend_on(&decision.postings);
+                    Ok(decision)
                 }
-                let decision = transit::tap(view, &request, now, &live.fares)?;
-                let capped =
-                    lets.as_ref().is_some_and(|room| !super::caps::lets_through(room, &decision.postings));
-                Ok(if capped { over_the_cap(decision) } else { decision })
-            })
-            .await?;
-        if let Some(room) = room
-            && !committed.replayed
-        {
-            room.spend_on(&postings_of(&committed));
-        }
-        Ok(committed)
+                None => Ok(decision),
+            }
+        })
+        .await
     }
 
     /// The card's transit key signed this tap; 4 µs, so inline.
@@ -169,13 +166,4 @@ impl Gateway {
         journeys.open = file.open.filter(|open| open.operator == participant.as_str());
         Ok(journeys)
     }
-}
-
-/// What an entry booked.
-fn postings_of(committed: &Committed) -> Vec<Posting> {
-    let posting = |one: &crate::model::record::Posting| Posting {
-        account: one.account.clone(),
-        amount: Fen::new(one.amount_fen),
-    };
-    committed.entry.postings.iter().map(posting).collect()
 }

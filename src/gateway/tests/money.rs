@@ -1,14 +1,16 @@
-use std::time::Duration;
+use std::{future::poll_fn, sync::mpsc, task::Poll, time::Duration};
 
 use futures_util::future::join_all;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{super::*, rig::*};
 use crate::{
     ledger::{
+        caps::CapOn,
         payment::{Cause, Later},
         window::Window,
     },
-    model::{Fen, Purpose, Status, Token16, TransactionId},
+    model::{Decision, Fen, Outcome, Purpose, RequestId, Scene, Status, Token16, TransactionId},
     store::Committed,
 };
 
@@ -75,6 +77,130 @@ async fn a_cap_is_never_exceeded_over_restarts() {
     }
     assert!(taken <= daily, "{taken} of {daily}");
     assert!(taken >= fare * 2, "the cap lets {taken} through");
+}
+
+/// Keeps the committer busy: `began` tells that it is, and it goes on when `go` is
+/// sent or dropped.
+struct Busy {
+    began: oneshot::Receiver<()>,
+    go: mpsc::Sender<()>,
+    done: JoinHandle<()>,
+}
+
+fn busy(region: &Region) -> Busy {
+    let ((begin, began), (go, going)) = (oneshot::channel(), mpsc::channel());
+    let gateway = Arc::clone(&region.gateway);
+    let done = tokio::spawn(async move {
+        let meta = gateway.own_meta(Scene::Operations, "Busy");
+        let decide = move |_: &_, _| {
+            let _ = begin.send(());
+            let _ = going.recv();
+            Ok(Decision::new(Outcome::Approved))
+        };
+        gateway.note(meta, Vec::new(), decide).await.expect("committed");
+    });
+    Busy { began, go, done }
+}
+
+#[tokio::test]
+async fn a_charge_whose_caller_gave_up_counts_under_the_cap() {
+    let (bj, _tj) = regions();
+    let people = join_all((1..=2).map(|number| bj.import(number))).await;
+    capped(&bj, 64_000_000);
+    let fare = ride(&bj, &people[0], 0).await.expect("within the cap");
+    let metro = "metro".parse().expect("well formed");
+    let leased = bj.gateway.leases.of(&CapOn::Participant(metro));
+    let today = Window::of(bj.gateway.now_ms());
+    tapped(&bj, 3, &people[1], TapSide::Entry, 3).await;
+    let before = leased.left(today);
+
+    // The exit is decided and not on disk yet when its caller goes away: the first
+    // keeps it in the queue, the second keeps its batch from being written.
+    let first = busy(&bj);
+    first.began.await.expect("running");
+    let mut exit = Box::pin(tapped(&bj, 4, &people[1], TapSide::Exit, 4));
+    while leased.left(today) == before {
+        let waits = poll_fn(|context| Poll::Ready(exit.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "the committer is busy");
+        tokio::task::yield_now().await;
+    }
+    let second = busy(&bj);
+    tokio::task::yield_now().await;
+    drop(first.go);
+    second.began.await.expect("running");
+    drop(exit);
+    drop(second.go);
+    first.done.await.expect("no panic");
+    second.done.await.expect("no panic");
+
+    let metro = "metro".parse().expect("well formed");
+    let exit = bj.gateway.store().find(&metro, RequestId::from_bytes([4; 16])).await.expect("readable");
+    assert_ended(&exit.expect("it was committed all the same"), Status::Completed, "");
+    assert_eq!(leased.left(today), before - fare);
+}
+
+#[tokio::test]
+async fn a_reservation_whose_caller_gave_up_in_the_queue_gives_its_room_back() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    let line = CapLine { participant: Some("lib".into()), region: None, daily_fen: 64_000_000 };
+    let caps = CapBook::build(&LedgerFile { cap: vec![line] }).expect("a cap");
+    bj.gateway.replace_live(Live { caps, ..live(bj.gateway.live().trust.clone()) });
+    let session = session(&bj, 1, &person).await;
+    assert_ended(&reserve(&bj, 2, session, 5_000, 60_000).await, Status::Reserved, "");
+    let leased = bj.gateway.leases.of(&CapOn::Participant("lib".parse().expect("well formed")));
+    let today = Window::of(bj.gateway.now_ms());
+    let before = leased.left(today);
+
+    let first = busy(&bj);
+    first.began.await.expect("running");
+    let mut asked = Box::pin(reserve(&bj, 3, session, 5_000, 60_000));
+    while leased.left(today) == before {
+        let waits = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "the committer is busy");
+        tokio::task::yield_now().await;
+    }
+    drop(asked);
+    drop(first.go);
+    first.done.await.expect("no panic");
+    // What comes after it in the queue is done after it was let go.
+    assert_ended(&reserve(&bj, 4, session, 1_000, 60_000).await, Status::Reserved, "");
+    let lib = "lib".parse().expect("well formed");
+    let found = bj.gateway.store().find(&lib, RequestId::from_bytes([3; 16])).await.expect("readable");
+    assert!(found.is_none(), "nobody waited and nothing was done");
+    assert_eq!(leased.left(today), before - 1_000);
+}
+
+#[tokio::test]
+async fn a_tap_over_the_cap_takes_its_counter_and_leaves_the_ride_open() {
+    let (bj, _tj) = regions();
+    let people = join_all((1..=2).map(|number| bj.import(number))).await;
+    let fare = ride(&bj, &people[0], 0).await.expect("nothing is capped yet");
+    capped(&bj, fare - 1);
+    tapped(&bj, 3, &people[1], TapSide::Entry, 3).await;
+    assert_ended(&tapped(&bj, 4, &people[1], TapSide::Exit, 4).await, Status::Declined, "CAP_EXCEEDED");
+    let again = tapped(&bj, 5, &people[1], TapSide::Exit, 4).await;
+    assert_ended(&again, Status::Declined, "COUNTER_REPLAYED");
+    capped(&bj, fare * 100);
+    let left = tapped(&bj, 6, &people[1], TapSide::Exit, 5).await;
+    assert_ended(&left, Status::Completed, "");
+    assert_eq!(left.entry.postings[0].amount_fen, fare, "the same ride");
+}
+
+#[tokio::test]
+async fn a_ride_taken_while_the_line_was_down_is_charged_whatever_the_cap_says() {
+    let (bj, _tj) = regions();
+    let people = join_all((1..=2).map(|number| bj.import(number))).await;
+    let fare = ride(&bj, &people[0], 0).await.expect("nothing is capped yet");
+    capped(&bj, fare - 1);
+    tapped(&bj, 3, &people[1], TapSide::Entry, 3).await;
+    let uploaded = bj.tap_as(4, &people[1], 4, |tap| {
+        (tap.side, tap.station, tap.line) = (TapSide::Exit, "国贸".into(), String::new());
+        tap.offline = true;
+    });
+    let uploaded = uploaded.await.expect("an answer");
+    assert_ended(&uploaded, Status::Completed, "");
+    assert_eq!(uploaded.entry.postings[0].amount_fen, fare);
 }
 
 async fn session(region: &Region, request: u8, person: &Person) -> Token16 {
