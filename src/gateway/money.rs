@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
-
 use super::{Call, Gateway, Header, Refusal, TransactionKey, ask::Ask, method::Role, who::home_of};
 use crate::{
     ledger::{
@@ -15,8 +13,8 @@ use crate::{
     },
     limits,
     model::{
-        AggregateKey, Decision, Detail, Fen, Outcome, Purpose, Reason, Scene, TransactionId,
-        record::{Entry, Payment, TapDetail},
+        AggregateKey, Fen, Purpose, Reason, Scene, TransactionId,
+        record::{Entry, Payment},
     },
     scenes::card::Granted,
     store::{Committed, DueTask, Step, UnitMeta},
@@ -199,18 +197,4 @@ impl Gateway {
 fn transaction_of(entry: &Entry) -> Result<TransactionId, Refusal> {
     let bytes = entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
     Ok(TransactionId::from_bytes(bytes))
-}
-
-/// What becomes of a tap whose charge a cap does not let through: the same tap,
-/// declined, with no charge and no effect.
-pub(super) fn over_the_cap(charged: Decision) -> Decision {
-    let mut decision = Decision::new(Outcome::Declined(Reason::CapExceeded));
-    decision.subject = charged.subject;
-    decision.pairwise = charged.pairwise;
-    decision.assurance = charged.assurance;
-    if let Ok(mut tap) = TapDetail::decode(charged.detail.bytes) {
-        tap.charge = None;
-        decision.detail = Detail::personal(&tap);
-    }
-    decision
 }

@@ -2,9 +2,7 @@
 
 use prost::Message as _;
 
-use super::{
-    Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of, money::over_the_cap,
-};
+use super::{Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of};
 use crate::{
     crypto::TapRecord,
     identity::CardIdentifier,
@@ -103,14 +101,15 @@ impl Gateway {
             touches.push(AggregateKey::of::<DenyFile>(tap.card.as_bytes()));
         }
         let live = self.live();
-        let room = self.charge_room(&ask, request.card_province).await?;
+        // A ride that was taken while the line was down is owed whatever the cap says.
+        let room = if request.offline { None } else { self.charge_room(&ask, request.card_province).await? };
         self.commit(&ask, touches, move |view, now| {
             if ask_deny_file && request.denied.is_none() {
                 request.denied = card::denial(view, &tap.card, now)?;
             }
             let decision = transit::tap(view, &request, now, &live.fares)?;
             match room {
-                Some(room) if !room.lets_through(&decision.postings) => Ok(over_the_cap(decision)),
+                Some(room) if !room.lets_through(&decision.postings) => transit::over_the_cap(view, &request),
                 Some(room) => {
                     room.spend_on(&decision.postings);
                     Ok(decision)

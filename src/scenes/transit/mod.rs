@@ -33,4 +33,4 @@ pub use lines::{Line, LineFault, Stop, parse_lines};
 pub use network::{Network, Ride, StationIx, TooManyStations, UnknownStation};
 pub use rule::{Band, Bands, Beyond, Overtime, Price, Rule, RuleFault};
 pub use table::{FareTable, NoFareBetween, Places, Quote, QuoteDeclined, StayTooLong};
-pub use taps::{TapKind, TapRequest, ridden_seconds, tap, touches};
+pub use taps::{TapKind, TapRequest, over_the_cap, ridden_seconds, tap, touches};

@@ -139,6 +139,19 @@ pub fn tap(
     Ok(decision)
 }
 
+/// Decides a tap whose charge a cap does not let through: declined like any other,
+/// so it takes the counter, and a ride that is open stays open.
+///
+/// # Errors
+/// When the card's file cannot be read.
+pub fn over_the_cap(view: &View, request: &TapRequest) -> Result<Decision, CorruptAggregate> {
+    let mut file: TransitFile = view.get(&request.card)?.unwrap_or_default();
+    file.counter = file.counter.max(request.counter);
+    let mut decision = decision(request, Outcome::Declined(Reason::CapExceeded), None);
+    decision.writes.push(Write::put(&request.card, &file));
+    Ok(decision)
+}
+
 /// Seconds between entry and exit of a charge; 0 for a ride whose exit is not
 /// known (`left_at_ms` is 0 then).
 pub fn ridden_seconds(charge: &ChargeDetail) -> i64 {
