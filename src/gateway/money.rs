@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::{Call, Gateway, Header, Refusal, TransactionKey, ask::Ask, method::Role, who::home_of};
+use super::{
+    Call, Gateway, Header, Refusal, TransactionKey, Violation, ask::Ask, method::Role, who::home_of,
+};
 use crate::{
     ledger::{
         Account, ParticipantBook,
@@ -100,6 +102,9 @@ impl Gateway {
         of: TransactionKey,
         later: Later,
     ) -> Result<Committed, Refusal> {
+        if matches!(later, Later::Reverse { .. }) {
+            reversed_by_somebody(call.caller.participant.role, header)?;
+        }
         let (transaction, steps) = self.correctable(call, of, later).await?;
         let first = &steps.first().ok_or_else(Refusal::internal)?.entry;
         // The purpose is that of what was paid for.
@@ -191,6 +196,18 @@ impl Gateway {
         }
         let capped = [CapOn::Participant(ask.participant().clone()), CapOn::Region(province)];
         self.hold_up_to(&capped, Fen::new(limits::CHARGE_HELD_FEN)).await
+    }
+}
+
+/// The service desk reverses nothing unnamed: the clerk who decided answers for it.
+fn reversed_by_somebody(role: Role, header: &Header) -> Result<(), Refusal> {
+    match role {
+        Role::Operator if header.operator.trim().is_empty() => Err(Refusal::invalid(vec![Violation::new(
+            "header.operator_id",
+            "服务台冲正须注明经办人",
+            "must name the clerk who decided: a service desk reverses nothing unnamed",
+        )])),
+        Role::Terminal | Role::Ecard | Role::Operator => Ok(()),
     }
 }
 

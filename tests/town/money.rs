@@ -7,7 +7,7 @@ use onecard::{
     client::{Terminal, TransactionKey},
     model::{Purpose, TransactionId},
     proto::{
-        common::v1::{Answer, Decision, TransactionStatus},
+        common::v1::{Answer, Decision, RequestHeader, TransactionStatus},
         ledger::v1::{GetStatementRequest, GetStatementResponse},
         transaction::v1::{
             CaptureRequest, CorrectionCause, GetTransactionResponse, Money, RefundRequest, ReleaseRequest,
@@ -46,11 +46,9 @@ fn refund(gate: &Terminal, transaction: &str, amount_fen: i64) -> RefundRequest 
 }
 
 fn reversal(terminal: &Terminal, by: By) -> ReverseRequest {
-    ReverseRequest {
-        header: Some(terminal.header(Purpose::TransitRide)),
-        by: Some(by),
-        cause: CorrectionCause::Terminal.into(),
-    }
+    // The service desk must name its clerk, and a gate may.
+    let header = RequestHeader { operator_id: "clerk-7".to_owned(), ..terminal.header(Purpose::TransitRide) };
+    ReverseRequest { header: Some(header), by: Some(by), cause: CorrectionCause::Terminal.into() }
 }
 
 fn reserving(desk: &Terminal, session: &str, amount_fen: i64, life_ms: i64) -> ReserveRequest {

@@ -279,3 +279,22 @@ async fn a_capture_takes_its_part_and_ends_the_task() {
     );
     assert!(!told.is_final);
 }
+
+#[tokio::test]
+async fn the_desk_reverses_by_name_only() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    let reserved = reserve(&bj, 2, session, 5_000, 60_000).await;
+    let call = bj.call("hall:desk", &method::REVERSE);
+    let asked = async |request: u8, operator: &str| {
+        let header = Header { operator: operator.into(), ..bj.header(request, Purpose::LibraryLoan) };
+        let of = TransactionKey::Transaction(id_of(&reserved));
+        let ask = MoneyAsk::Later { of, later: Later::Reverse { cause: Cause::Desk } };
+        bj.gateway.money(&call, header, ask).await
+    };
+    for nobody in ["", " "] {
+        let refusal = assert_refused(asked(3, nobody).await, RefusalKind::Invalid, Reason::FieldInvalid);
+        assert_eq!(refusal.violations[0].field, "header.operator_id");
+    }
+    assert_ended(&asked(4, "clerk").await.expect("an answer"), Status::Reversed, "");
+}
