@@ -176,6 +176,14 @@ pub const FARE_FEN_MAX: i64 = 100_000;
 /// has more digits, a counter's sale fewer.
 pub const AMOUNT_FEN_MAX: i64 = 100_000_000;
 
+/// Steps of one transaction. Whoever refunds in parts needs a handful; each request
+/// about a transaction reads them all, and a declined one is a step as well.
+pub const STEPS_MAX: usize = 64;
+
+/// The last of them are for reversals alone: who filled a transaction with declined
+/// requests must not keep its money from going back.
+pub const STEPS_FOR_REVERSALS: usize = 8;
+
 /// How long a reservation may stand: long enough for a hotel stay, short enough that a
 /// forgotten one frees the purse. Shorter than a second nobody could capture it.
 pub const RESERVATION_LIFE_MS: std::ops::RangeInclusive<i64> = 1_000..=30 * 86_400_000;

@@ -106,6 +106,7 @@ impl Gateway {
             reversed_by_somebody(call.caller.participant.role, header)?;
         }
         let (transaction, steps) = self.correctable(call, of, later).await?;
+        has_room(&steps, later)?;
         let first = &steps.first().ok_or_else(Refusal::internal)?.entry;
         // The purpose is that of what was paid for.
         let scene = Scene::from_name(&first.scene).ok_or_else(Refusal::internal)?;
@@ -209,6 +210,25 @@ fn reversed_by_somebody(role: Role, header: &Header) -> Result<(), Refusal> {
         )])),
         Role::Terminal | Role::Ecard | Role::Operator => Ok(()),
     }
+}
+
+/// Whether the transaction takes one more step for such a request. A few that come at
+/// once may pass together; how many is bounded by the calls let in.
+fn has_room(steps: &[Committed], later: Later) -> Result<(), Refusal> {
+    let most = match later {
+        Later::Reverse { .. } => limits::STEPS_MAX,
+        Later::Capture { .. } | Later::Release | Later::Refund { .. } => {
+            limits::STEPS_MAX - limits::STEPS_FOR_REVERSALS
+        }
+    };
+    if steps.len() < most {
+        return Ok(());
+    }
+    Err(Refusal::invalid(vec![Violation::new(
+        "transaction_id",
+        "该交易的后续请求已达上限（冲正 64 步，其余 56 步），请联系服务台",
+        "has as many steps as a transaction may have (64 for a reversal, 56 for the rest); ask the service desk",
+    )]))
 }
 
 fn transaction_of(entry: &Entry) -> Result<TransactionId, Refusal> {

@@ -298,3 +298,36 @@ async fn the_desk_reverses_by_name_only() {
     }
     assert_ended(&asked(4, "clerk").await.expect("an answer"), Status::Reversed, "");
 }
+
+#[tokio::test]
+async fn a_transaction_has_no_more_steps_than_its_bound_and_can_still_be_reversed() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    let id = id_of(&reserve(&bj, 2, session, 5_000, 60_000).await);
+    let too_much = Later::Capture { amount: Fen::new(5_001) };
+    let room = u8::try_from(crate::limits::STEPS_MAX - crate::limits::STEPS_FOR_REVERSALS).expect("small");
+    for request in 1..room {
+        assert_ended(
+            &later(&bj, 9 + request, id, too_much).await,
+            Status::Reserved,
+            "AMOUNT_EXCEEDS_RESERVATION",
+        );
+    }
+    let call = bj.call("lib:desk", &method::CAPTURE);
+    let ask = MoneyAsk::Later { of: TransactionKey::Transaction(id), later: too_much };
+    let refused = bj.gateway.money(&call, bj.header(200, Purpose::LibraryLoan), ask).await;
+    let refusal = assert_refused(refused, RefusalKind::Invalid, Reason::FieldInvalid);
+    assert_eq!(refusal.violations[0].field, "transaction_id");
+    let steps = bj.gateway.store().steps(id).await.expect("readable");
+    assert_eq!(steps.len(), usize::from(room), "what is refused is no step");
+    assert_ended(&later(&bj, 201, id, Later::Reverse { cause: Cause::Holder }).await, Status::Reversed, "");
+    for request in 202..201 + u8::try_from(crate::limits::STEPS_FOR_REVERSALS).expect("small") {
+        later(&bj, request, id, Later::Reverse { cause: Cause::Holder }).await;
+    }
+    let ask = MoneyAsk::Later {
+        of: TransactionKey::Transaction(id),
+        later: Later::Reverse { cause: Cause::Holder },
+    };
+    let refused = bj.gateway.money(&call, bj.header(250, Purpose::LibraryLoan), ask).await;
+    assert_refused(refused, RefusalKind::Invalid, Reason::FieldInvalid);
+}
