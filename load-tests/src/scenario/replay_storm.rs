@@ -301,11 +301,15 @@ impl Play for Storm {
                 format!("{placed_twice} places were given to two")
             });
             let (same, different) = (self.wrong.transactions(), self.wrong.faults());
+            let pairs = same + different;
+            findings.demand(pairs > 0 && same == pairs, || {
+                format!("{same} of {pairs} pairs were the same; all must be, and there must be some")
+            });
             findings.broken.extend(self.wrong.told());
             findings.broken.extend(audit.broken);
             findings.broken.extend(broken);
             findings.broken.extend(self.library.told());
-            findings.count("pairs", same + different);
+            findings.count("pairs", pairs);
             findings.count("same", same);
             findings.count("doubled", different + audit.doubled + asked_twice);
             findings.count("journeys", audit.journeys);

@@ -170,6 +170,9 @@ impl Play for Slow {
             findings.demand(slow.approved == 0, || {
                 format!("{} loans were told as done by a library that had not said so", slow.approved)
             });
+            findings.demand(slow.pending > 0, || {
+                "the slow library left no loan pending: what was to be shown did not happen".to_owned()
+            });
             let ended = self.library.ended().await?;
             let audit = self.gates.audit(stage).await?;
             findings.broken.extend(audit.broken);
