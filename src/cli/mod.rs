@@ -62,7 +62,7 @@ enum Command {
     Tour(tour::TourArgs),
     /// Act as a terminal: tap, borrow, authenticate, ask. 充当终端
     Terminal(TerminalArgs),
-    /// Print what is owed to a participant for a business day. 参与方日结单
+    /// Print what is owed to a participant of the sandbox for a business day. 沙盒参与方日结单
     Statement(statement::StatementArgs),
 }
 

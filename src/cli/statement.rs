@@ -1,5 +1,5 @@
-//! `onecard statement`: a participant's business day, asked of its gateway through
-//! one of its own terminals, as a table for people or JSON for scripts.
+//! `onecard statement`: a business day of a participant of the sandbox's town, asked of
+//! its gateway through one of its own terminals, as a table for people or JSON for scripts.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -15,7 +15,7 @@ use crate::{
     sandbox::town_file::Town,
 };
 
-/// Print what is owed to a participant for a business day.
+/// Print what is owed to a participant of the sandbox for a business day.
 #[derive(Debug, Args)]
 pub struct StatementArgs {
     /// The participant, for example bj-metro
