@@ -88,7 +88,7 @@ struct Busy {
 }
 
 fn busy(region: &Region) -> Busy {
-    let ((begin, began), (go, going)) = (oneshot::channel(), mpsc::channel());
+    let ((begin, began), (go, going)) = (oneshot::channel(), mpsc::sync_channel(1));
     let gateway = Arc::clone(&region.gateway);
     let done = tokio::spawn(async move {
         let meta = gateway.own_meta(Scene::Operations, "Busy");
