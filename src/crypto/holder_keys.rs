@@ -31,8 +31,8 @@ use quick_cache::sync::Cache;
 use zeroize::Zeroizing;
 
 use super::{
-    ERASED, KeyName, KeyVault, SALTS, SealError, Sealer, Sm4Gcm, VaultError, holder_copy::each_slot, read_erased,
-    write_erased,
+    ERASED, KeyName, KeyVault, SALTS, SealError, Sealer, Sm4Gcm, VaultError, holder_copy::each_slot,
+    read_erased, write_erased,
 };
 use crate::{
     limits,

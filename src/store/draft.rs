@@ -13,9 +13,8 @@ use crate::{
     crypto::Sealer,
     limits,
     model::{
-        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, Subject, TaskState, TransactionId, View,
-        Write,
-        lifecycle, record,
+        AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, Subject, TaskState, TransactionId,
+        View, Write, lifecycle, record,
     },
 };
 
@@ -223,10 +222,7 @@ impl Settled {
 type Plain = (Subject, zeroize::Zeroizing<Vec<u8>>);
 
 /// What of a decision is to be sealed; nothing when nothing is personal.
-fn personal_part(
-    decision: &Decision,
-    personal: &[Revised],
-) -> Result<Option<Plain>, StoreError> {
+fn personal_part(decision: &Decision, personal: &[Revised]) -> Result<Option<Plain>, StoreError> {
     let detail = if decision.detail.personal { decision.detail.bytes.to_vec() } else { Vec::new() };
     if personal.is_empty() && detail.is_empty() {
         return Ok(None);

@@ -80,7 +80,8 @@ pub use offline::{
 };
 pub use options::StoreOptions;
 pub use postgres::{
-    DatabaseBroken, DatabaseReport, HolderSalts, PostgresOpenError, PostgresOptions, PostgresParts, PostgresStore, SchemaError,
+    DatabaseBroken, DatabaseReport, HolderSalts, PostgresOpenError, PostgresOptions, PostgresParts,
+    PostgresStore, SchemaError,
 };
 pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
 pub use verify::{VerifyReport, verify_dir, verify_disk, verify_killed};

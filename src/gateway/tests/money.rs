@@ -83,7 +83,7 @@ async fn a_cap_is_never_exceeded_over_restarts() {
 /// sent or dropped.
 struct Busy {
     began: oneshot::Receiver<()>,
-    go: mpsc::Sender<()>,
+    go: mpsc::SyncSender<()>,
     done: JoinHandle<()>,
 }
 
