@@ -185,7 +185,7 @@ impl EmbeddedStore {
         .run()?;
         let asked = asked_epoch(&*parts.disk).map_err(OpenError::Disk)?;
         let (name, end) = chain(options, &recovered, asked, &*parts.vault, &*parts.clock)?;
-        let witness = witness(options, &segments, &name, &end)?;
+        let witness = witness(options, &segments, &name, &end, asked)?;
         let reader = Arc::new(Reader::of(Arc::clone(&segments), Arc::clone(&parts.sealer)));
         reader.head_is(end.sequence, end.signature.unwrap_or([0; 64]));
         let shared = Arc::new(Shared {
@@ -358,10 +358,11 @@ fn witness(
     segments: &Segments,
     name: &ChainName,
     end: &ChainEnd,
+    asked_epoch: Option<u64>,
 ) -> Result<Option<Witness>, OpenError> {
     let Some(path) = &options.head_file else { return Ok(None) };
     let witness = Witness::at(path, name.clone());
-    match witness.check(segments, end).map_err(OpenError::Disk)? {
+    match witness.check(segments, end, asked_epoch).map_err(OpenError::Disk)? {
         Ok(()) => Ok(Some(witness)),
         Err(what) => Err(OpenError::Witness { path: path.display().to_string(), what }),
     }
@@ -373,8 +374,14 @@ impl Store for EmbeddedStore {
             if let Some(stopped) = self.shared.health.error() {
                 return Err(stopped);
             }
-            // Later steps of open transactions still have the rest of the segment.
-            let refused = self.shared.room.is_short() && unit.step != Step::Next;
+            // Later steps of open transactions still have the rest of the segment, also
+            // those that are asked for: a reservation that cannot be released but does
+            // expire would take what the holder is owed.
+            let new = match unit.step {
+                Step::First { .. } | Step::Note => true,
+                Step::Later { .. } | Step::Next => false,
+            };
+            let refused = self.shared.room.is_short() && new;
             if refused || self.shared.overlay.lag() >= self.index_lag_max {
                 return Err(StoreError::Busy);
             }

@@ -34,6 +34,8 @@ pub enum Contradicted {
     OtherChain { witnessed: String, chain: String },
     #[error("it has seen batch {witnessed}, the journal ends at {journal}: an older state was put back")]
     Older { witnessed: u64, journal: u64 },
+    #[error("it has seen epoch {witnessed}, the journal ends in epoch {journal}: this store was replaced")]
+    Replaced { witnessed: u64, journal: u64 },
     #[error("it has seen another batch {sequence} than stands in the journal")]
     Forked { sequence: u64 },
 }
@@ -63,11 +65,17 @@ impl Witness {
         Witness { path: path.to_owned(), name, written: None }
     }
 
-    /// Holds the journal against what was seen.
+    /// Holds the journal against what was seen. `asked` is the epoch that a restore has
+    /// asked for in the journal's folder.
     ///
     /// # Errors
     /// When the file cannot be read, or in the inner result what it contradicts.
-    pub(super) fn check(&self, segments: &Segments, end: &ChainEnd) -> io::Result<Result<(), Contradicted>> {
+    pub(super) fn check(
+        &self,
+        segments: &Segments,
+        end: &ChainEnd,
+        asked: Option<u64>,
+    ) -> io::Result<Result<(), Contradicted>> {
         let text = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(())),
             Err(error) => return Err(error),
@@ -75,17 +83,31 @@ impl Witness {
             Ok(_) => fs::read_to_string(&self.path)?,
         };
         let seen: Seen = serde_json::from_str(&text).map_err(io::Error::other)?;
-        Ok(self.holds(&seen, segments, end))
+        Ok(self.holds(&seen, segments, end, asked))
     }
 
-    fn holds(&self, seen: &Seen, segments: &Segments, end: &ChainEnd) -> Result<(), Contradicted> {
+    fn holds(
+        &self,
+        seen: &Seen,
+        segments: &Segments,
+        end: &ChainEnd,
+        asked: Option<u64>,
+    ) -> Result<(), Contradicted> {
         if (seen.region, seen.node.as_str()) != (self.name.region, self.name.node.as_str()) {
             return Err(Contradicted::OtherChain {
                 witnessed: format!("{} {}", seen.region, seen.node),
                 chain: format!("{} {}", self.name.region, self.name.node),
             });
         }
-        if seen.epoch < self.name.epoch {
+        if end.sequence == 0 && seen.sequence > 0 {
+            // A folder that was emptied or is not mounted. No restore makes an empty
+            // journal, so an epoch that was asked for excuses nothing.
+            return Err(Contradicted::Older { witnessed: seen.sequence, journal: 0 });
+        }
+        if seen.epoch > self.name.epoch {
+            return Err(Contradicted::Replaced { witnessed: seen.epoch, journal: self.name.epoch });
+        }
+        if seen.epoch < self.name.epoch && asked == Some(self.name.epoch) {
             // Restored on purpose: the fork is visible by its epoch.
             return Ok(());
         }
@@ -95,8 +117,9 @@ impl Witness {
         let mut hash = [0; 32];
         let known = hex::decode_to_slice(&seen.hash, &mut hash).is_ok();
         let marker = Marker { sequence: seen.sequence, segment: seen.segment, offset: seen.offset, hash };
-        // A segment that was moved away is not looked at again.
-        let gone = !segments.contains(seen.segment);
+        // What lies before the oldest segment was moved away and is not looked at again;
+        // a segment that is missing after that is one of another history.
+        let gone = segments.firsts().first().is_some_and(|oldest| seen.segment < *oldest);
         if known && (gone || marker_holds(segments, &marker)) {
             Ok(())
         } else {

@@ -229,8 +229,93 @@ fn an_epoch_that_was_asked_for_begins_with_the_next_batch() {
     let epochs: Vec<_> = report.epochs.iter().map(|(epoch, _)| *epoch).collect();
     assert_eq!((epochs.len(), epochs[1]), (2, 9_000_000_000_000), "{epochs:?}");
     // From now on the old history is the older state.
-    assert!(matches!(
-        world.try_open(),
-        Err(OpenError::Witness { what: Contradicted::Older { .. } | Contradicted::Forked { .. }, .. })
-    ));
+    assert!(matches!(world.try_open(), Err(OpenError::Witness { what: Contradicted::Replaced { .. }, .. })));
+}
+
+#[test]
+fn an_emptied_folder_is_noticed_by_the_witness() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = witnessed(&folder, &LyingDisk::new());
+    let store = world.open();
+    for number in 0..5 {
+        commit(&store, tap(number, number, 1)).expect("committed");
+    }
+    store.close();
+    // A new chain has a later epoch, and nobody has asked for one.
+    world.clock.advance_ms(1_000);
+    let emptied = world.found(LyingDisk::new());
+    let refused = emptied.try_open().expect_err("refused");
+    assert!(
+        matches!(
+            refused,
+            OpenError::Witness { what: Contradicted::Older { witnessed: 5.., journal: 0 }, .. }
+        ),
+        "{refused}"
+    );
+    // And once that has become a history of its own.
+    let mut alone = emptied.clone();
+    alone.options.head_file = None;
+    let store = alone.open();
+    for number in 50..70 {
+        commit(&store, tap(number, number, 1)).expect("committed");
+    }
+    store.close();
+    let refused = emptied.try_open().expect_err("refused");
+    assert!(matches!(refused, OpenError::Witness { what: Contradicted::Forked { .. }, .. }), "{refused}");
+    world.open().close();
+}
+
+/// A witnessed history, and one that left it after five batches, was not witnessed and
+/// is longer. Each has begun another segment since. `asked` is the epoch that the
+/// witnessed one asks for.
+fn two_histories(folder: &tempfile::TempDir, asked: Option<&[u8]>) -> (World, World) {
+    let disk = LyingDisk::new();
+    let world = witnessed(folder, &disk);
+    let store = world.open();
+    for number in 0..5 {
+        commit(&store, tap(number, number, 1)).expect("committed");
+    }
+    store.close();
+    let other = World { disk: Arc::new(snapshot(&disk)), index: Arc::default(), ..world.clone() };
+    if let Some(epoch) = asked {
+        let file = disk.create(segment::EPOCH, 32).expect("created");
+        file.write_at(0, epoch).expect("written");
+    }
+    let store = world.open();
+    for number in 1_000..1_150 {
+        commit(&store, bulky(number)).expect("committed");
+    }
+    store.close();
+    let mut alone = other.clone();
+    alone.options.head_file = None;
+    let store = alone.open();
+    for number in 10..30 {
+        commit(&store, tap(number, number, 1)).expect("committed");
+    }
+    for number in 2_000..2_200 {
+        commit(&store, bulky(number)).expect("committed");
+    }
+    store.close();
+    let firsts = |world: &World| segment::Segments::list(Arc::clone(&world.disk)).expect("listed").firsts();
+    let (one, two) = (firsts(&world), firsts(&other));
+    assert!(one.len() > 1 && !two.contains(one.last().expect("some")), "{one:?} {two:?}");
+    (world, other)
+}
+
+#[test]
+fn the_store_that_was_replaced_stays_refused_over_segments() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (restored, replaced) = two_histories(&folder, Some(b"9000000000000"));
+    let refused = replaced.try_open().expect_err("refused");
+    assert!(matches!(refused, OpenError::Witness { what: Contradicted::Replaced { .. }, .. }), "{refused}");
+    restored.open().close();
+}
+
+#[test]
+fn a_segment_that_the_witness_saw_is_not_missed_silently() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (true_one, forked) = two_histories(&folder, None);
+    let refused = forked.try_open().expect_err("refused");
+    assert!(matches!(refused, OpenError::Witness { what: Contradicted::Forked { .. }, .. }), "{refused}");
+    true_one.open().close();
 }
