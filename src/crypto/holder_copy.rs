@@ -25,6 +25,9 @@ pub const SALTS: &str = "salts";
 /// The list of those whose key was destroyed, 16 bytes each.
 pub const ERASED: &str = "erased";
 
+/// The salts of a copy while those who were erased are taken out of it.
+const SALTS_NEW: &str = "salts.new";
+
 /// Slots that are read at once.
 const PIECE: usize = 4_096 * SLOT;
 
@@ -38,18 +41,48 @@ pub struct HolderCopy {
 }
 
 /// Copies the holder keys of a store, which may be running, to another folder. In
-/// the copy nobody is left who was erased.
+/// the copy nobody is left who was erased. The list and then the salts take the place
+/// of what was there before, each at once: who stops in between leaves a copy.
 ///
 /// # Errors
 /// What the system says.
 pub fn copy_holder_keys(from: &Path, to: &Path) -> io::Result<HolderCopy> {
     fs::create_dir_all(to)?;
     // The salts first: who is erased meanwhile stands on the list that is read after.
-    copy_file(&from.join(SALTS), &to.join(SALTS))?;
+    let (salts, new) = (to.join(SALTS), to.join(SALTS_NEW));
+    copy_file(&from.join(SALTS), &new)?;
     let mut erased = read_erased(&to.join(ERASED))?;
     erased.extend(read_erased(&from.join(ERASED))?);
     write_erased(&to.join(ERASED), &erased)?;
-    erase_salts(to, &erased)
+    let copy = erase_in(&new, &erased)?;
+    fs::rename(new, salts)?;
+    File::open(to)?.sync_all()?;
+    Ok(copy)
+}
+
+/// The digest of a copy's first `slots` slots, as [`HolderCopy`] has it of all of them;
+/// `None` where there are fewer.
+///
+/// # Errors
+/// What the system says.
+pub fn digest_of_salts(path: &Path, slots: u64) -> io::Result<Option<Digest32>> {
+    let salts = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((slots == 0).then_some([0; 32]));
+        }
+        opened => opened?,
+    };
+    let end = slots.saturating_mul(SLOT as u64);
+    let (mut digest, mut at, mut piece) = ([0; 32], 0, vec![0; PIECE]);
+    while at < end {
+        let most = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+        if read_some(&salts, at, &mut piece[..most])? < most {
+            return Ok(None);
+        }
+        digest = sm3(&[&digest, &piece[..most]]);
+        at += most as u64;
+    }
+    Ok(Some(digest))
 }
 
 /// Takes the salts of `erased` away from a copy that nobody has open, and counts
@@ -58,7 +91,11 @@ pub fn copy_holder_keys(from: &Path, to: &Path) -> io::Result<HolderCopy> {
 /// # Errors
 /// What the system says.
 pub fn erase_salts(folder: &Path, erased: &HashSet<Subject>) -> io::Result<HolderCopy> {
-    let salts = OpenOptions::new().read(true).write(true).open(folder.join(SALTS))?;
+    erase_in(&folder.join(SALTS), erased)
+}
+
+fn erase_in(path: &Path, erased: &HashSet<Subject>) -> io::Result<HolderCopy> {
+    let salts = OpenOptions::new().read(true).write(true).open(path)?;
     let mut copy = HolderCopy { erased: erased.len() as u64, ..HolderCopy::default() };
     let (mut at, mut piece) = (0, vec![0; PIECE]);
     loop {
@@ -115,8 +152,7 @@ pub fn write_erased(path: &Path, erased: &HashSet<Subject>) -> io::Result<()> {
 }
 
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    let new = to.with_extension("new");
-    let mut target = private(&new)?;
+    let mut target = private(to)?;
     match File::open(from) {
         Ok(mut source) => {
             io::copy(&mut source, &mut target)?;
@@ -125,8 +161,7 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    target.sync_all()?;
-    fs::rename(new, to)
+    target.sync_all()
 }
 
 fn private(path: &Path) -> io::Result<File> {

@@ -22,7 +22,9 @@ mod vectors;
 mod virtual_chip;
 
 pub use hash::{Digest32, sm3};
-pub use holder_copy::{ERASED, HolderCopy, SALTS, copy_holder_keys, erase_salts, read_erased, write_erased};
+pub use holder_copy::{
+    ERASED, HolderCopy, SALTS, copy_holder_keys, digest_of_salts, erase_salts, read_erased, write_erased,
+};
 pub use holder_keys::{HolderKeys, holder_key};
 pub use passphrase::{Passphrase, PassphraseError};
 pub use seal::{SealError, Sealer};

@@ -26,6 +26,7 @@ pub struct Manifest {
     pub committed_at_ms: Millis,
     pub segments: Vec<ManifestSegment>,
     pub holder_slots: u64,
+    /// Over the salts in these slots.
     pub holder_digest: String,
     /// How many had been erased when the copy was made.
     pub erased: u64,
@@ -37,7 +38,11 @@ pub struct Manifest {
 pub struct ManifestSegment {
     /// Sequence of its first batch, which is its name.
     pub first: u64,
+    /// How many of its bytes belong to the copy: all of a closed segment, otherwise
+    /// those up to the end of the last whole batch.
     pub bytes: u64,
+    /// Over those bytes. A segment only grows, so it holds as well when a later run
+    /// that was given up has copied more.
     pub digest: String,
     /// Nothing is written to it any more.
     pub closed: bool,

@@ -3,14 +3,16 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{BackupError, HOLDER_KEYS, JOURNAL, Manifest, digest_of, disk, private, sync_dir};
 use crate::{
-    crypto::{ERASED, copy_holder_keys, erase_salts, read_erased, write_erased},
+    crypto::{
+        Digest32, ERASED, SALTS, copy_holder_keys, digest_of_salts, erase_salts, read_erased, write_erased,
+    },
     model::{Clock, Millis, Subject},
     store::{
         RealDisk, VerifyReport,
@@ -132,16 +134,37 @@ fn keys(from: &Path, to: &Path, lists: &[PathBuf]) -> Result<(u64, u64), BackupE
     Ok((copied.slots, copied.erased))
 }
 
+/// Holds a copy against its manifest. A later run that was stopped before it wrote its
+/// own may have left more than the manifest tells of, but nothing else.
 fn undamaged(from: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     for segment in &manifest.segments {
         let path = from.join(JOURNAL).join(segment::name(segment.first));
         let file = File::open(&path).map_err(disk(&path))?;
-        let (digest, bytes) = digest_of(file, |_| Ok(())).map_err(disk(&path))?;
-        if (hex::encode(digest), bytes) != (segment.digest.clone(), segment.bytes) {
+        let size = file.metadata().map_err(disk(&path))?.len();
+        let (digest, bytes) = digest_of(file.take(segment.bytes), |_| Ok(())).map_err(disk(&path))?;
+        let longer = segment.closed && size != bytes;
+        if longer || (hex::encode(digest), bytes) != (segment.digest.clone(), segment.bytes) {
             return Err(BackupError::Damaged(path));
         }
     }
-    Ok(())
+    holder_keys_undamaged(&from.join(HOLDER_KEYS), manifest)
+}
+
+fn holder_keys_undamaged(folder: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+    let list = folder.join(ERASED);
+    let erased = read_erased(&list).map_err(disk(&list))?.len() as u64;
+    if erased < manifest.erased {
+        return Err(BackupError::Damaged(list));
+    }
+    let salts = folder.join(SALTS);
+    let digest = digest_of_salts(&salts, manifest.holder_slots).map_err(disk(&salts))?;
+    // Where more were erased since, their salts were taken out of these slots, and
+    // what the digest was over is gone for good.
+    let same = |digest: Digest32| erased > manifest.erased || hex::encode(digest) == manifest.holder_digest;
+    match digest {
+        Some(digest) if same(digest) => Ok(()),
+        Some(_) | None => Err(BackupError::Damaged(salts)),
+    }
 }
 
 /// The last batch that is put back.
@@ -150,10 +173,15 @@ fn find(journal: &Path, manifest: &Manifest, until: Until) -> Result<Cut, Backup
     // A copy that was given up in the middle may hold more than the manifest tells.
     let unknown = |first: &u64| manifest.segment(*first).is_none();
     segments.firsts().iter().filter(|first| unknown(first)).for_each(|first| segments.forget(*first));
+    // Nor is what it has more of in a segment that the manifest tells of part of this
+    // copy: the keys of it may be missing.
     let mut cut = None;
     let mut reach = (0, 0);
     walk(&segments, None, Tail::MustBeZeros, &mut |walked| {
         let header = &walked.header;
+        if header.sequence > manifest.sequence {
+            return Ok(());
+        }
         reach = (if reach.0 == 0 { header.sequence } else { reach.0 }, header.sequence);
         let within = match until {
             Until::End => true,
@@ -182,7 +210,7 @@ fn copy(from: &Path, to: &Path, first: u64, upto: Option<u64>) -> std::io::Resul
     let source = File::open(from.join(&name))?;
     let size = source.metadata()?.len();
     let mut target = private(&to.join(&name))?;
-    let limited = std::io::Read::take(&source, upto.unwrap_or(size));
+    let limited = (&source).take(upto.unwrap_or(size));
     digest_of(limited, |piece| target.write_all(piece))?;
     // Real zeros: the journal goes on in this segment, and writing into a hole would
     // make every sync dearer.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::Path,
     sync::Arc,
 };
@@ -126,11 +126,12 @@ fn copy_segment(from: &Path, to: &Path, first: u64, closed: bool) -> std::io::Re
     // The rest is zeros, as in every segment.
     target.set_len(size)?;
     put(&new, &path, &target)?;
-    let (digest, bytes) = digest_of(File::open(&path)?, |_| Ok(()))?;
+    let (digest, bytes) = digest_of(File::open(&path)?.take(until), |_| Ok(()))?;
     Ok(ManifestSegment { first, bytes, digest: hex::encode(digest), closed })
 }
 
-/// Where the last whole frame of a segment ends.
+/// Where the last whole frame of a segment ends; 0 where there is none, because its
+/// header may not be written yet.
 fn last_whole(from: &Path, first: u64) -> std::io::Result<u64> {
     let segments = Segments::list(Arc::new(RealDisk::look(from)))?;
     let file = segments.file(first)?;
@@ -138,7 +139,7 @@ fn last_whole(from: &Path, first: u64) -> std::io::Result<u64> {
     while let Found::Frame(frame) = frame::read(&*file, offset, size)? {
         offset = frame.next;
     }
-    Ok(offset)
+    Ok(if offset == FIRST_FRAME { 0 } else { offset })
 }
 
 /// Reads back what was copied, and the last segment that was there already, and

@@ -188,6 +188,85 @@ fn what_is_damaged_or_does_not_fit_is_refused() {
     assert!(matches!(mixed, Err(BackupError::OtherStore { .. })), "{mixed:?}");
 }
 
+/// Brings the copy up to date and takes the manifest back: what is there when a backup
+/// is stopped just before its end.
+fn stopped_before_the_manifest(live: &Path, copy: &Path) {
+    let manifest = copy.join("manifest.json");
+    let older = std::fs::read(&manifest).expect("readable");
+    backup(live, copy).expect("copied");
+    std::fs::write(&manifest, older).expect("written");
+}
+
+#[test]
+fn a_backup_that_was_stopped_leaves_the_older_copy_whole() {
+    let place = Place::new();
+    let (store, _keys) = place.open("live");
+    let (live, copy) = (place.path("live"), place.path("copy"));
+    place.taps(&store, 0..300);
+    backup(&live, &copy).expect("copied");
+    // More in the same segment, then further ones, and another holder.
+    for (name, numbers) in [("same", 300..310), ("further", 310..900)] {
+        place.taps(&store, numbers.clone());
+        place.clock.advance_ms(1);
+        let number = 5_000 + numbers.end;
+        commit(&store, tap(number, number, numbers.end as u8)).expect("committed");
+        stopped_before_the_manifest(&live, &copy);
+        let report = place.restored(name, Until::End, &[]).expect("the older copy is whole");
+        assert_eq!((report.last_sequence, report.verified.entries), (300, 300), "{name}");
+        let (restored, _keys) = place.open(name);
+        assert_as_after(&restored, 300, 900);
+    }
+    let beyond = place.restored("beyond", Until::Sequence(301), &[]);
+    assert!(matches!(beyond, Err(BackupError::OutOfReach { first: 1, last: 300 })), "{beyond:?}");
+    flip(&copy.join("journal/00000000000000000001.journal"), 700);
+    assert!(matches!(place.restored("damaged", Until::End, &[]), Err(BackupError::Damaged(_))));
+}
+
+#[test]
+fn who_was_erased_in_a_backup_that_was_stopped_stays_erased() {
+    let place = Place::new();
+    let (store, keys) = place.open("live");
+    let (live, copy) = (place.path("live"), place.path("copy"));
+    place.taps(&store, 0..12);
+    backup(&live, &copy).expect("copied");
+    keys.destroy(subject(1)).expect("destroyed");
+    stopped_before_the_manifest(&live, &copy);
+    let report = place.restored("restored", Until::End, &[]).expect("the older copy is whole");
+    assert_eq!((report.last_sequence, report.erased), (12, 1));
+    let (restored, _keys) = place.open("restored");
+    assert_eq!(restored.lookup.load(&transit(1)).expect("readable"), None);
+    assert!(restored.lookup.load(&transit(2)).expect("readable").is_some());
+}
+
+#[test]
+fn holder_keys_that_are_not_what_was_copied_are_refused() {
+    let place = Place::new();
+    let (store, keys) = place.open("live");
+    let (live, copy) = (place.path("live"), place.path("copy"));
+    place.taps(&store, 0..12);
+    keys.destroy(subject(3)).expect("destroyed");
+    backup(&live, &copy).expect("copied");
+    let (salts, list) = (copy.join("holder-keys/salts"), copy.join("holder-keys/erased"));
+    let (whole_salts, whole_list) =
+        (std::fs::read(&salts).expect("readable"), std::fs::read(&list).expect("readable"));
+    let refused = |name: &str| {
+        let refused = place.restored(name, Until::End, &[]);
+        assert!(matches!(refused, Err(BackupError::Damaged(_))), "{name}: {refused:?}");
+    };
+    flip(&salts, 20);
+    refused("flipped");
+    std::fs::write(&salts, &whole_salts[..64]).expect("written");
+    refused("shortened");
+    std::fs::remove_file(&salts).expect("removed");
+    refused("removed");
+    std::fs::write(&salts, &whole_salts).expect("written");
+    std::fs::write(&list, []).expect("written");
+    refused("without its list");
+    std::fs::write(&list, &whole_list).expect("written");
+    // Nothing was put there by what was refused.
+    place.restored("flipped", Until::End, &[]).expect("restored");
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).expect("readable");
     bytes[at] ^= 4;
