@@ -17,7 +17,7 @@ use std::{
     collections::HashSet,
     fmt,
     fs::{File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::{
@@ -48,6 +48,12 @@ const DESTROYED: &[u8] = b"destroyed";
 /// A slot: subject, salt.
 pub(super) const SLOT: usize = 32;
 
+/// A name on the list of the erased.
+const NAME: u64 = 16;
+
+/// Stands in the keyspace `about` when the index has every salt.
+const REBUILT: &[u8] = b"rebuilt";
+
 /// The block cache of the index; keys of active subjects are in the key cache
 /// already.
 const INDEX_CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -62,9 +68,8 @@ pub struct HolderKeys {
     vault: Arc<dyn KeyVault>,
     rng: Arc<dyn Rng>,
     ready: Cache<Subject, Arc<Sm4Gcm>>,
-    /// Held while a salt is looked up, made or taken away; guards the number of
-    /// the next free slot.
-    changing: Mutex<u64>,
+    /// Held while a salt is looked up, made or taken away.
+    changing: Mutex<Ends>,
     /// Salts made since the start, and how many of them are on disk.
     made: AtomicU64,
     durable: AtomicU64,
@@ -93,6 +98,14 @@ pub fn holder_key(
     Ok(Sm4Gcm::new(&key))
 }
 
+/// Where the files of salts and of the erased are written next.
+struct Ends {
+    /// The next free slot.
+    slot: u64,
+    /// Bytes of whole names on the list of the erased.
+    erased: u64,
+}
+
 enum Salt {
     Unknown,
     Destroyed,
@@ -112,9 +125,9 @@ impl HolderKeys {
             .map_err(cannot_use)?;
         let slots = database.keyspace("slots", KeyspaceCreateOptions::default).map_err(cannot_use)?;
         let salts = open_salts(folder).map_err(cannot_use)?;
-        let erased = open_erased(folder, &slots)?;
+        let (erased, erased_end) = open_erased(folder, &slots)?;
         rebuild_index(folder, &database, &slots, &salts)?;
-        let next = salts.metadata().map_err(cannot_use)?.len().div_ceil(SLOT as u64);
+        let slot = salts.metadata().map_err(cannot_use)?.len().div_ceil(SLOT as u64);
         Ok(HolderKeys {
             database,
             slots,
@@ -123,7 +136,7 @@ impl HolderKeys {
             vault,
             rng,
             ready: Cache::new(limits::HOLDER_KEYS_CACHED_MAX),
-            changing: Mutex::new(next),
+            changing: Mutex::new(Ends { slot, erased: erased_end }),
             made: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             destroyed: AtomicU64::new(0),
@@ -140,12 +153,15 @@ impl HolderKeys {
     /// # Errors
     /// When it cannot be put on disk.
     pub fn destroy(&self, subject: Subject) -> Result<(), SealError> {
-        let _changing = lock(&self.changing);
+        let mut ends = lock(&self.changing);
         let stored = self.slots.get(subject.as_bytes()).map_err(cannot_use)?;
         // The list before anything else: a copy that still has the salt is held
         // against it.
-        (&self.erased).write_all(subject.as_bytes()).map_err(cannot_use)?;
+        // At its place, not at the end of the file: what a full disk
+        // has left of a name there is written over.
+        self.erased.write_all_at(subject.as_bytes(), ends.erased).map_err(cannot_use)?;
         self.synced(self.erased.sync_all())?;
+        ends.erased += NAME;
         self.slots.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
         self.ready.remove(&subject);
         self.destroyed.fetch_add(1, Ordering::Release);
@@ -203,16 +219,16 @@ impl HolderKeys {
         Ok(())
     }
 
-    /// Makes the salt of a subject in slot `next`.
-    fn make(&self, subject: Subject, next: &mut u64) -> Result<Zeroizing<[u8; 16]>, SealError> {
+    /// Makes the salt of a subject in the next free slot.
+    fn make(&self, subject: Subject, ends: &mut Ends) -> Result<Zeroizing<[u8; 16]>, SealError> {
         self.check_trusted()?;
         let mut salt = Zeroizing::new([0; 16]);
         self.rng.fill(&mut *salt);
         let mut content = Zeroizing::new([0; SLOT]);
         content[..16].copy_from_slice(subject.as_bytes());
         content[16..].copy_from_slice(&*salt);
-        let slot = *next;
-        *next += 1;
+        let slot = ends.slot;
+        ends.slot += 1;
         self.salts.write_all_at(&*content, slot * SLOT as u64).map_err(cannot_use)?;
         self.slots.insert(subject.as_bytes(), slot.to_be_bytes()).map_err(cannot_use)?;
         self.made.fetch_add(1, Ordering::Release);
@@ -221,11 +237,11 @@ impl HolderKeys {
 
     /// The key of `subject`; `None` when it was destroyed.
     fn find_or_make(&self, subject: Subject, make: bool) -> Result<Option<Arc<Sm4Gcm>>, SealError> {
-        let mut next = lock(&self.changing);
+        let mut ends = lock(&self.changing);
         let salt = match self.salt(subject)? {
             Salt::Known(salt) => salt,
             Salt::Destroyed => return Ok(None),
-            Salt::Unknown if make => self.make(subject, &mut next)?,
+            Salt::Unknown if make => self.make(subject, &mut ends)?,
             Salt::Unknown => {
                 return Err(SealError::Keys("there is no key of this subject".into()));
             }
@@ -311,9 +327,9 @@ fn open_salts(folder: &Path) -> io::Result<File> {
     Ok(salts)
 }
 
-/// Opens the list of those who were erased; one that is missing is written from the
-/// index.
-fn open_erased(folder: &Path, slots: &Keyspace) -> Result<File, SealError> {
+/// Opens the list of those who were erased and cuts off what a full disk has left of a
+/// name; answers with its length, too. One that is missing is written from the index.
+fn open_erased(folder: &Path, slots: &Keyspace) -> Result<(File, u64), SealError> {
     let path = folder.join(ERASED);
     if !path.exists() {
         let mut erased = HashSet::new();
@@ -326,17 +342,29 @@ fn open_erased(folder: &Path, slots: &Keyspace) -> Result<File, SealError> {
         write_erased(&path, &erased).map_err(cannot_use)?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(cannot_use)?;
     }
-    OpenOptions::new().append(true).open(path).map_err(cannot_use)
+    let cut = || -> io::Result<(File, u64)> {
+        let list = OpenOptions::new().write(true).open(&path)?;
+        let bytes = list.metadata()?.len();
+        let whole = bytes / NAME * NAME;
+        if whole < bytes {
+            list.set_len(whole)?;
+            list.sync_all()?;
+        }
+        Ok((list, whole))
+    };
+    cut().map_err(cannot_use)
 }
 
-/// Builds the index of a copy: it has none, but salts and a list.
+/// Builds the index of a copy: it has none, but salts and a list. A mark is written last;
+/// an index without it may be half built and would make keys anew that are there.
 fn rebuild_index(
     folder: &Path,
     database: &Database,
     slots: &Keyspace,
     salts: &File,
 ) -> Result<(), SealError> {
-    if !slots.is_empty().map_err(cannot_use)? {
+    let about = database.keyspace("about", KeyspaceCreateOptions::default).map_err(cannot_use)?;
+    if about.contains_key(REBUILT).map_err(cannot_use)? {
         return Ok(());
     }
     // Of two slots of a subject the later one counts: the earlier was lost in a
@@ -348,6 +376,9 @@ fn rebuild_index(
     for subject in read_erased(&folder.join(ERASED)).map_err(cannot_use)? {
         slots.insert(subject.as_bytes(), DESTROYED).map_err(cannot_use)?;
     }
+    // On disk before the mark is: it tells of all of them.
+    database.persist(PersistMode::SyncAll).map_err(cannot_use)?;
+    about.insert(REBUILT, b"").map_err(cannot_use)?;
     database.persist(PersistMode::SyncAll).map_err(cannot_use)
 }
 
@@ -362,189 +393,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::{copy_holder_keys, erase_salts};
-    use crate::{crypto::SoftVault, model::SystemRng};
-
-    const ANN: Subject = Subject::from_bytes([1; 16]);
-    const BO: Subject = Subject::from_bytes([2; 16]);
-    const NONCE: [u8; 12] = [3; 12];
-
-    fn open(folder: &Path) -> HolderKeys {
-        let vault = SoftVault::empty().with_key(KeyName::Seal, &[4; 16]).expect("16 bytes");
-        HolderKeys::open(folder, Arc::new(vault), Arc::new(SystemRng)).expect("opens")
-    }
-
-    #[test]
-    fn what_is_sealed_opens_after_a_restart() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        let sealed = keys.seal(ANN, &NONCE, b"entry 1", b"Ann's detail").expect("seals");
-        keys.make_durable().expect("syncs");
-        assert_eq!(keys.open(ANN, &NONCE, b"entry 1", &sealed), Ok(Some(b"Ann's detail".to_vec())));
-        drop(keys);
-        let keys = open(folder.path());
-        assert_eq!(keys.open(ANN, &NONCE, b"entry 1", &sealed), Ok(Some(b"Ann's detail".to_vec())));
-        assert_eq!(keys.seal(ANN, &NONCE, b"entry 1", b"Ann's detail"), Ok(sealed));
-    }
-
-    #[test]
-    fn a_destroyed_key_stays_destroyed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        let ann = keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
-        let bo = keys.seal(BO, &NONCE, b"", b"Bo").expect("seals");
-        keys.destroy(ANN).expect("destroys");
-        let check = |keys: &HolderKeys| {
-            assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(None));
-            assert!(matches!(keys.seal(ANN, &NONCE, b"", b"Ann"), Err(SealError::Keys(_))));
-            assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(Some(b"Bo".to_vec())));
-        };
-        check(&keys);
-        drop(keys);
-        check(&open(folder.path()));
-    }
-
-    /// How many files under `folder` hold `bytes`.
-    fn files_with(folder: &Path, bytes: &[u8]) -> usize {
-        let entries =
-            std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-        entries
-            .map(|path| match path.is_dir() {
-                true => files_with(&path, bytes),
-                false => {
-                    let content = std::fs::read(&path).expect("readable");
-                    usize::from(content.windows(bytes.len()).any(|window| window == bytes))
-                }
-            })
-            .sum()
-    }
-
-    #[test]
-    fn a_destroyed_salt_is_in_no_file() {
-        struct Recognisable;
-        impl Rng for Recognisable {
-            fn fill(&self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&b"recognisable salt"[..bytes.len()]);
-            }
-        }
-        let folder = tempfile::tempdir().expect("a folder");
-        let vault = SoftVault::empty().with_key(KeyName::Seal, &[4; 16]).expect("16 bytes");
-        let keys = HolderKeys::open(folder.path(), Arc::new(vault), Arc::new(Recognisable)).expect("opens");
-        keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
-        keys.make_durable().expect("syncs");
-        assert_ne!(files_with(folder.path(), b"recognisable sal"), 0);
-        keys.destroy(ANN).expect("destroys");
-        drop(keys);
-        assert_eq!(files_with(folder.path(), b"recognisable sal"), 0);
-    }
-
-    #[test]
-    fn a_copy_opens_what_was_sealed_and_brings_nobody_back() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (live, copy) = (folder.path().join("live"), folder.path().join("copy"));
-        let keys = open(&live);
-        let ann = keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
-        let bo = keys.seal(BO, &NONCE, b"", b"Bo").expect("seals");
-        keys.make_durable().expect("syncs");
-        let copied = copy_holder_keys(&live, &copy).expect("copied while it is open");
-        assert_eq!((copied.slots, copied.erased), (2, 0));
-        // Erased after the copy was made: the next copy has her no more.
-        keys.destroy(ANN).expect("destroys");
-        let later = folder.path().join("later");
-        copy_holder_keys(&live, &later).expect("copied");
-        let check = |folder: &Path| {
-            let keys = open(folder);
-            assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(None));
-            assert!(keys.seal(ANN, &NONCE, b"", b"Ann").is_err(), "nothing more is sealed");
-            assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(Some(b"Bo".to_vec())));
-        };
-        // The older copy is held against the newer list before it is put back.
-        let list = read_erased(&live.join(ERASED)).expect("read");
-        assert_eq!(list.len(), 1);
-        write_erased(&copy.join(ERASED), &list).expect("written");
-        erase_salts(&copy, &list).expect("erased");
-        check(&later);
-        check(&copy);
-        drop(keys);
-        check(&live);
-    }
-
-    #[test]
-    fn another_subject_s_key_and_altered_parts_do_not_open() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        let sealed = keys.seal(ANN, &NONCE, b"bound", b"plain").expect("seals");
-        keys.seal(BO, &NONCE, b"", b"").expect("seals");
-        assert_eq!(keys.open(BO, &NONCE, b"bound", &sealed), Err(SealError::Altered));
-        assert_eq!(keys.open(ANN, &NONCE, b"other", &sealed), Err(SealError::Altered));
-        assert_eq!(keys.open(ANN, &[0; 12], b"bound", &sealed), Err(SealError::Altered));
-        assert_eq!(keys.open(ANN, &NONCE, b"bound", &sealed[1..]), Err(SealError::Altered));
-        let stranger = keys.open(Subject::from_bytes([9; 16]), &NONCE, b"", &sealed);
-        assert!(matches!(stranger, Err(SealError::Keys(_))), "opening makes no key");
-    }
-
-    #[test]
-    fn make_durable_syncs_only_when_there_is_a_new_key() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        let state = || (keys.made.load(Ordering::SeqCst), keys.durable.load(Ordering::SeqCst));
-        keys.make_durable().expect("nothing to do");
-        assert_eq!(state(), (0, 0));
-        keys.seal(ANN, &NONCE, b"", b"").expect("seals");
-        keys.seal(BO, &NONCE, b"", b"").expect("seals");
-        assert_eq!(state(), (2, 0));
-        keys.make_durable().expect("syncs");
-        assert_eq!(state(), (2, 2));
-        keys.seal(ANN, &[5; 12], b"", b"").expect("seals");
-        assert_eq!(state(), (2, 2));
-    }
-
-    #[test]
-    fn a_slot_that_a_crash_lost_is_made_anew_and_shared_with_nobody() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        let ann = keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
-        keys.seal(BO, &NONCE, b"", b"Bo").expect("seals");
-        drop(keys);
-        let salts = OpenOptions::new().write(true).open(folder.path().join("salts")).expect("is there");
-        salts.set_len(SLOT as u64).expect("truncates");
-        let keys = open(folder.path());
-        let third = Subject::from_bytes([7; 16]);
-        let other = keys.seal(third, &NONCE, b"", b"third").expect("takes Bo's slot");
-        let bo = keys.seal(BO, &NONCE, b"", b"Bo").expect("seals anew");
-        keys.destroy(BO).expect("destroys");
-        assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(None));
-        drop(keys);
-        let keys = open(folder.path());
-        assert_eq!(keys.open(third, &NONCE, b"", &other), Ok(Some(b"third".to_vec())));
-        assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(Some(b"Ann".to_vec())));
-    }
-
-    #[test]
-    fn after_a_failed_sync_nothing_is_called_durable() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        keys.seal(ANN, &NONCE, b"", b"").expect("seals");
-        assert!(keys.synced(Err::<(), _>("the disk failed")).is_err());
-        assert!(keys.make_durable().is_err());
-        assert!(keys.make_durable().is_err(), "not the second time either");
-        assert!(keys.seal(BO, &NONCE, b"", b"").is_err(), "no new key is made");
-        drop(keys);
-        open(folder.path()).seal(BO, &NONCE, b"", b"").expect("seals after it was opened again");
-    }
-
-    #[test]
-    fn many_threads_meet_one_key() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let keys = open(folder.path());
-        let sealed: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| keys.seal(ANN, &NONCE, b"", b"same").expect("seals")))
-                .collect();
-            threads.into_iter().map(|thread| thread.join().expect("does not panic")).collect()
-        });
-        assert!(sealed.windows(2).all(|pair| pair[0] == pair[1]));
-    }
-}
+mod tests;
