@@ -46,7 +46,11 @@ fn a_full_disk_refuses_new_work_and_goes_on_when_there_is_room() {
     assert!(refused > 50, "{refused}: the segments that were there are used");
     assert!(store.is_ready(), "refusing is not stopping");
     assert!(matches!(commit(&store, tap(8_000, 8_000, 1)), Err(StoreError::Busy)));
-    // What is open is brought to its end in the room that was kept.
+    // What is open is brought to its end in the room that was kept, by the gateway and
+    // by who asks for it.
+    let asked = Step::Later { request: request(9_001), fingerprint: [1; 32] };
+    let later = commit(&store, step_with_task(9_000, asked, Status::Pending, false, 10));
+    assert!(!later.expect("committed").replayed);
     let ended = commit(&store, step_with_task(9_000, Step::Next, Status::Completed, true, 0));
     assert!(!ended.expect("committed").replayed);
     assert_found(&store, 0..refused);
