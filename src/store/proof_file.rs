@@ -81,8 +81,9 @@ pub enum Forged {
     OtherTransaction { step: usize },
     #[error("step {step}: the entry has another time of commitment than its batch")]
     OtherTime { step: usize },
-    #[error("step {step}: the steps are not in order")]
-    Order { step: usize },
+    /// Something was cut out of the middle, or put elsewhere.
+    #[error("step {found} stands where step {step} belongs: none may be missing from the first on")]
+    Order { step: usize, found: u32 },
 }
 
 impl ProofFile {
@@ -120,7 +121,8 @@ impl ProofFile {
         Ok(ProofFile { transaction, steps })
     }
 
-    /// Checks every step with the region's public key alone.
+    /// Checks every step with the region's public key alone. None is missing from the
+    /// first on; whether others came after the last one, no proof can tell.
     ///
     /// # Errors
     /// The first thing that does not hold.
@@ -145,8 +147,8 @@ impl ProofFile {
             if entry.committed_at_ms != header.committed_at_ms {
                 return Err(Forged::OtherTime { step });
             }
-            if proven.last().is_some_and(|before| before.entry.step >= entry.step) {
-                return Err(Forged::Order { step });
+            if usize::try_from(entry.step) != Ok(step) {
+                return Err(Forged::Order { step, found: entry.step });
             }
             proven.push(ProvenStep { entry, header });
         }

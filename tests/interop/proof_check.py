@@ -84,8 +84,7 @@ def check(proof, key):
     verifier = sm2.CryptSM2(private_key=None, public_key="")
     # Past the constructor, which strips more than one 04.
     verifier.public_key = key[2:]
-    before = -1
-    for step in proof["steps"]:
+    for number, step in enumerate(proof["steps"]):
         public_part, header_bytes = bytes.fromhex(step["public_part"]), bytes.fromhex(step["batch_header"])
         entry, header = fields(public_part), fields(header_bytes)
         leaf = digest(b"\0", digest(public_part), bytes.fromhex(step["sealed_digest"]))
@@ -100,9 +99,8 @@ def check(proof, key):
             raise Forged("the entry is of another transaction")
         if entry.get(4, 0) != header.get(9, 0):
             raise Forged("the entry has another time of commitment than its batch")
-        if entry.get(3, 0) <= before:
-            raise Forged("the steps are not in order")
-        before = entry.get(3, 0)
+        if entry.get(3, 0) != number:
+            raise Forged("a step is missing, or not where it belongs")
 
 
 def main():
@@ -112,7 +110,7 @@ def main():
     for path in sys.argv[2:]:
         try:
             check(json.loads(pathlib.Path(path).read_text()), sys.argv[1])
-            print(f"{path}: holds")
+            print(f"{path}: holds (later steps may exist)")
         except (Forged, KeyError, ValueError, IndexError) as reason:
             status = 1
             print(f"{path}: proves nothing: {reason!r}")

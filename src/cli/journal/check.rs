@@ -16,6 +16,9 @@ use crate::{
     store::{PROOF_FILE_BYTES_MAX, ProofFile, ProvenStep},
 };
 
+/// A proof is of the time when it was made.
+const LATER: &str = "later steps may exist / 此后可能还有后续步骤";
+
 /// Exit status 0 when every proof holds, 1 when one does not, 2 when something
 /// could not be read.
 #[derive(Debug, Args)]
@@ -33,7 +36,7 @@ impl Check {
         let mut ended = Ended::Well;
         for path in &self.proofs {
             match check(path, &key)? {
-                Ok(text) => println!("{}: holds / 成立\n{text}", path.display()),
+                Ok(text) => println!("{}: holds / 成立\n{text}\n  {LATER}", path.display()),
                 Err(reason) => {
                     ended = Ended::Badly;
                     println!("{}: proves nothing / 不成立: {reason}", path.display());

@@ -63,8 +63,16 @@ fn a_forged_proof_is_refused_with_the_reason() {
     check(&proof, &key, |forged| forged.steps[1].receipt.signature[9] ^= 1, "signature");
     check(&proof, &key, |forged| forged.steps[0].sealed_digest[0] ^= 1, "path");
     check(&proof, &key, |forged| forged.steps[0].receipt.index = 7, "path");
-    check(&proof, &key, |forged| forged.steps.swap(0, 1), "not in order");
-    check(&proof, &key, |forged| forged.steps[1] = forged.steps[0].clone(), "not in order");
+    check(&proof, &key, |forged| forged.steps.swap(0, 1), "stands where step");
+    check(&proof, &key, |forged| forged.steps[1] = forged.steps[0].clone(), "stands where step");
+    check(
+        &proof,
+        &key,
+        |forged| {
+            forged.steps.remove(0);
+        },
+        "step 1 stands where step 0",
+    );
     check(&proof, &key, |forged| forged.transaction = transaction(51), "another transaction");
     let another_amount = |forged: &mut ProofFile| {
         let mut entry = record::Entry::decode(forged.steps[1].public_part.clone()).expect("an entry");
