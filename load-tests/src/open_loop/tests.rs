@@ -168,7 +168,9 @@ async fn stalled(in_flight: usize) -> Record {
 async fn a_server_that_stalls_for_a_second_shows_in_the_percentiles() {
     let record = stalled(1_000).await;
     let at = |quantile| Duration::from_micros(record.latency.value_at_quantile(quantile));
-    assert_eq!((record.tally.approved, record.late), (500, 0));
+    assert_eq!(record.tally.approved, 500);
+    // With room for all only a busy machine sends late, and then a few.
+    assert!(record.late < 100, "{} were sent late", record.late);
     // Half of the 500 calls were due during the stall and waited for its rest:
     // from nothing to a second, evenly.
     assert!(at(0.75) > Duration::from_millis(350), "p75 is {:?}", at(0.75));
