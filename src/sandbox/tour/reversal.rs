@@ -59,7 +59,9 @@ pub(super) async fn tell(day: &mut Day, story: &mut Story) -> anyhow::Result<()>
 
     let again = gate.reverse(request).await?;
     story.equal("重发得到同一应答 the repeat gets the same answer", Some(answer), again.answer);
-    let late = desk.reverse(reverse(By::TransactionId(paid.transaction_id.clone()), &desk)).await;
+    let mut by_clerk = reverse(By::TransactionId(paid.transaction_id.clone()), &desk);
+    by_clerk.header.get_or_insert_default().operator_id = "clerk-7".to_owned();
+    let late = desk.reverse(by_clerk).await;
     story.equal("服务台再冲正被拒 the desk comes too late", "ALREADY_REVERSED", verdict(&late));
     let tap_again = gate.tap(exit).await?.answer.map(|answer: Answer| answer.receipt);
     story.equal("原请求重发仍是原应答 the first request keeps its receipt", Some(paid.receipt), tap_again);
