@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     client::{Terminal, TerminalOptions},
-    ledger::window::business_date,
+    identity::business_date,
     model::{Clock as _, Fen, SystemClock},
     proto::ledger::v1::{GetStatementRequest, GetStatementResponse, StatementLine},
     sandbox::town_file::Town,

@@ -25,14 +25,21 @@ pub fn business_date(at_ms: Millis) -> Date {
 /// Whether a last good day is over at `now_ms`; `valid_until` is yyyymmdd, 0 for
 /// without end. The day itself still counts.
 pub fn validity_is_over(valid_until: u32, now_ms: Millis) -> bool {
-    valid_until != 0 && valid_until < yyyymmdd_of(business_date(now_ms))
+    valid_until != 0 && valid_until < yyyymmdd(business_date(now_ms))
 }
 
-fn yyyymmdd_of(day: Date) -> u32 {
-    // No card is older than the era; month and day are positive.
+/// A day as records keep it, `20261122`; years before the common era count as 0.
+pub fn yyyymmdd(day: Date) -> u32 {
     u32::try_from(day.year()).unwrap_or(0) * 10_000
         + u32::from(day.month().unsigned_abs()) * 100
         + u32::from(day.day().unsigned_abs())
+}
+
+/// The day that a record keeps as a number; `None` for 0 and for no day.
+pub fn date_of_yyyymmdd(day: u32) -> Option<Date> {
+    let year = i16::try_from(day / 10_000).ok()?;
+    let (month, day_of_month) = (i8::try_from(day / 100 % 100).ok()?, i8::try_from(day % 100).ok()?);
+    Date::new(year, month, day_of_month).ok()
 }
 
 /// When a business day begins, in milliseconds UTC. It ends where the next begins.
@@ -55,12 +62,8 @@ macro_rules! day {
             /// # Errors
             /// When there is no such day, or it is before 1850.
             pub fn from_yyyymmdd(day: u32) -> Result<Self, BadId> {
-                let year = i16::try_from(day / 10_000).map_err(|_| Self::BAD)?;
-                let (month, day_of_month) = ((day / 100 % 100) as i8, (day % 100) as i8);
-                match Date::new(year, month, day_of_month) {
-                    Ok(date) if year >= 1850 => Ok($name(date)),
-                    _ => Err(Self::BAD),
-                }
+                let date = date_of_yyyymmdd(day).filter(|date| date.year() >= 1850);
+                date.map($name).ok_or(Self::BAD)
             }
 
             /// From four bytes of packed decimal digits, as a chip has it.
@@ -73,7 +76,7 @@ macro_rules! day {
 
             /// The number, `19810101`.
             pub fn yyyymmdd(self) -> u32 {
-                yyyymmdd_of(self.0)
+                yyyymmdd(self.0)
             }
 
             pub const fn date(self) -> Date {

@@ -4,12 +4,10 @@
 
 use jiff::civil::Date;
 
-use crate::{identity::business_day_start_ms, model::Millis};
-
-/// The business date of an instant.
-pub fn business_date(at: Millis) -> Date {
-    crate::identity::business_date(at)
-}
+use crate::{
+    identity::{business_date, business_day_start_ms, yyyymmdd},
+    model::Millis,
+};
 
 /// A business day of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,8 +29,7 @@ impl Window {
 
     /// yyyymmdd, as it stands in records.
     pub fn number(self) -> u32 {
-        let (year, month, day) = (self.0.year(), self.0.month(), self.0.day());
-        u32::try_from(i32::from(year) * 10_000 + i32::from(month) * 100 + i32::from(day)).unwrap_or(0)
+        yyyymmdd(self.0)
     }
 
     /// Whether a record of this instant belongs to the window.

@@ -8,7 +8,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::{crypto::sm3, gateway::CardLine, limits, model::Millis};
+use crate::{crypto::sm3, gateway::CardLine, identity::yyyymmdd, limits, model::Millis};
 
 /// A region that sample people live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,9 +184,7 @@ const STRIDE: u32 = 7_919;
 fn person(dice: &mut Dice, region: u32, serial: u32, offset: u32) -> SamplePerson {
     let day = (serial * STRIDE % BIRTHDAYS + offset) % BIRTHDAYS;
     let born = Date::constant(1950, 1, 1).saturating_add(jiff::Span::new().days(i64::from(day)));
-    let born = u32::try_from(born.year()).unwrap_or(1950) * 10_000
-        + u32::try_from(born.month()).unwrap_or(1) * 100
-        + u32::try_from(born.day()).unwrap_or(1);
+    let born = yyyymmdd(born);
     // Odd is male. No district registers 990 births a day.
     let sequence = 990 + 2 * (serial / BIRTHDAYS % 3) + dice.below(2);
     let number = with_check_digit(&format!("{region:06}{born:08}{sequence:03}"));

@@ -13,7 +13,7 @@ use super::{
     StoreError,
     effects::{Effects, corrupt},
 };
-use crate::identity::business_date;
+use crate::identity::{business_date, date_of_yyyymmdd, yyyymmdd};
 
 /// What was booked on one account on one business date (Asia/Shanghai, of the time
 /// of commitment).
@@ -147,15 +147,11 @@ pub(super) fn joined(
 
 /// A date as it sorts in a key: yyyymmdd; years before the common era sort first.
 pub(super) fn date_bytes(date: Date) -> [u8; 4] {
-    let year = u32::from(date.year().max(0).unsigned_abs());
-    let (month, day) = (u32::from(date.month().unsigned_abs()), u32::from(date.day().unsigned_abs()));
-    (year * 10_000 + month * 100 + day).to_be_bytes()
+    yyyymmdd(date).to_be_bytes()
 }
 
 pub(super) fn date_of(bytes: [u8; 4]) -> Option<Date> {
-    let number = u32::from_be_bytes(bytes);
-    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
-    Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    date_of_yyyymmdd(u32::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -32,12 +32,7 @@ pub(super) fn read_disk(
     disk: Arc<dyn Disk>,
     visit: &mut dyn FnMut(record::Entry) -> Result<(), String>,
 ) -> Result<(), Broken> {
-    let segments = Segments::list(disk).map_err(|error| Broken {
-        segment: 0,
-        offset: 0,
-        sequence: 0,
-        what: format!("the journal cannot be listed: {error}"),
-    })?;
+    let segments = Segments::look(disk)?;
     walk(&segments, None, Tail::MayBeTorn, &mut |walked| {
         let broken = |what: String| Broken {
             segment: walked.segment,

@@ -196,12 +196,7 @@ impl OfflineJournal {
     }
 
     fn segments(&self) -> Result<Segments, Broken> {
-        Segments::list(Arc::clone(&self.disk)).map_err(|error| Broken {
-            segment: 0,
-            offset: 0,
-            sequence: 0,
-            what: format!("the journal cannot be listed: {error}"),
-        })
+        Segments::look(Arc::clone(&self.disk))
     }
 
     /// Walks the batches of the segments that a stretch of time may lie in.

@@ -11,6 +11,7 @@ use std::{
 use super::{
     disk::{Disk, DiskFile},
     frame::ALIGN,
+    walk::Broken,
 };
 use crate::crypto::Digest32;
 
@@ -119,6 +120,16 @@ impl Segments {
         let files = names.iter().filter_map(|name| parse_name(name)).map(|first| (first, None));
         let files = Mutex::new(files.collect());
         Ok(Segments { disk, files })
+    }
+
+    /// [`Segments::list`] for whoever tells at which place a journal is broken.
+    pub(super) fn look(disk: Arc<dyn Disk>) -> Result<Self, Broken> {
+        Self::list(disk).map_err(|error| Broken {
+            segment: 0,
+            offset: 0,
+            sequence: 0,
+            what: format!("the journal cannot be listed: {error}"),
+        })
     }
 
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {

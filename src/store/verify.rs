@@ -99,13 +99,7 @@ fn verify_tail(
     signature: Option<CheckSignature<'_>>,
     tail: Tail,
 ) -> Result<VerifyReport, Broken> {
-    let unreadable = |error: std::io::Error| Broken {
-        segment: 0,
-        offset: 0,
-        sequence: 0,
-        what: format!("the journal cannot be listed: {error}"),
-    };
-    let segments = Segments::list(disk).map_err(unreadable)?;
+    let segments = Segments::look(disk)?;
     let mut report = VerifyReport { segments: segments.firsts().len(), ..VerifyReport::default() };
     let mut before: Option<Vec<u8>> = None;
     let mut tally = Tally::default();

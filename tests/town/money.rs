@@ -325,7 +325,7 @@ fn a_days_statement_has_every_fen() {
             let back = gate.reverse(reversal(&gate, By::TransactionId(second.transaction_id.clone()))).await;
             granted(&back.expect("answered").answer, TransactionStatus::Reversed);
             // Midnight in Shanghai may pass while we ride.
-            let date = onecard::ledger::window::business_date(first.committed_at_ms);
+            let date = onecard::identity::business_date(first.committed_at_ms);
             let tomorrow = date.tomorrow().expect("a day");
             let told = statement(&gate, &date.to_string()).await;
             let after = statement(&gate, &tomorrow.to_string()).await;
@@ -383,7 +383,7 @@ fn reservations_in_parallel_never_exceed_a_cap() {
                 for one in asked {
                     let answer = one.await.expect("no panic").answer.expect("an answer");
                     if answer.reason.is_empty() {
-                        let day = onecard::ledger::window::business_date(answer.committed_at_ms);
+                        let day = onecard::identity::business_date(answer.committed_at_ms);
                         *by_day.entry(day.to_string()).or_default() += EACH;
                     } else {
                         assert_eq!(answer.reason, "CAP_EXCEEDED");

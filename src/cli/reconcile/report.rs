@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use jiff::civil::Date;
 
 use crate::{
+    identity::date_of_yyyymmdd,
     ledger::matching::{
-        CaseId, Difference, Exception, ExceptionKind, Outcome, Owner, Record, Side, Sum,
-        case::{date_of, is_open},
+        CaseId, Difference, Exception, ExceptionKind, Outcome, Owner, Record, Side, Sum, case::is_open,
     },
     model::{
         Fen, ParticipantId, TransactionId,
@@ -219,7 +219,7 @@ impl Report<'_> {
             Some(Side::Participant | Side::Journal) | None => true,
         };
         let gone = self.cases.iter().filter(|(id, case)| {
-            let of_date = date_of(case.business_date) == Some(self.date);
+            let of_date = date_of_yyyymmdd(case.business_date) == Some(self.date);
             is_open(case) && of_date && looked_at(case) && !found(id)
         });
         let fen = |fen: Option<i64>| fen.map(|fen| format!("{} 元", Fen::new(fen))).unwrap_or_default();
@@ -324,7 +324,7 @@ fn state_of(case: &ReconciliationCase) -> (&'static str, &'static str) {
 }
 
 fn explanation_of(case: &ReconciliationCase) -> String {
-    let filed = date_of(case.filed_under).map(|date| format!("见 {date} 文件 / filed under {date}"));
+    let filed = date_of_yyyymmdd(case.filed_under).map(|date| format!("见 {date} 文件 / filed under {date}"));
     let corrected = case.correcting_transaction_id.as_slice().try_into().ok();
     let corrected = corrected.map(|id| TransactionId::from_bytes(id).to_string());
     let parts = [Some(case.explanation.clone()).filter(|words| !words.is_empty()), filed, corrected];

@@ -8,6 +8,7 @@
 use jiff::civil::Date;
 
 use super::{Carried, CaseId, Exception, ExceptionKind, Owner, Rules, Side};
+use crate::identity::yyyymmdd;
 use crate::model::{
     AggregateKey, CorruptAggregate, Decision, Fen, Millis, Outcome, ParticipantId, Reason, TransactionId,
     View, Write,
@@ -183,19 +184,6 @@ pub fn is_open(case: &ReconciliationCase) -> bool {
             false
         }
     }
-}
-
-/// A date as records keep it.
-pub fn yyyymmdd(date: Date) -> u32 {
-    let part = |part: i8| u32::from(part.unsigned_abs());
-    u32::try_from(date.year()).unwrap_or(0) * 10_000 + part(date.month()) * 100 + part(date.day())
-}
-
-/// A date that a record keeps; `None` for 0 and for no day.
-pub fn date_of(yyyymmdd: u32) -> Option<Date> {
-    let year = i16::try_from(yyyymmdd / 10_000).ok()?;
-    let (month, day) = (i8::try_from(yyyymmdd / 100 % 100).ok()?, i8::try_from(yyyymmdd % 100).ok()?);
-    Date::new(year, month, day).ok()
 }
 
 fn written(id: CaseId, case: &ReconciliationCase) -> Decision {

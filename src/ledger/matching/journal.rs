@@ -8,9 +8,9 @@ use std::{
 
 use jiff::civil::Date;
 
-use super::{CaseId, Key, Known, Record, State, case::date_of};
+use super::{CaseId, Key, Known, Record, State};
 use crate::{
-    identity::business_date,
+    identity::{business_date, date_of_yyyymmdd},
     model::{
         AggregateKey, AggregateKind, CorruptAggregate, Fen, FenOverflow, Millis, ParticipantId, RequestId,
         Scene, Status, Stored, TransactionId, View, record,
@@ -175,7 +175,8 @@ impl JournalSide {
 impl Read {
     /// What matching asks of earlier runs.
     pub fn known(&self) -> BTreeMap<CaseId, Known> {
-        let known = |case: &record::ReconciliationCase| Known { filed_under: date_of(case.filed_under) };
+        let known =
+            |case: &record::ReconciliationCase| Known { filed_under: date_of_yyyymmdd(case.filed_under) };
         self.cases.iter().map(|(id, case)| (*id, known(case))).collect()
     }
 }

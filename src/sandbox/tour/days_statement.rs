@@ -8,7 +8,7 @@ use super::{
     story::{Story, Title},
 };
 use crate::{
-    ledger::window::business_date,
+    identity::business_date,
     model::Purpose,
     proto::{
         ledger::v1::{GetStatementRequest, StatementLine},

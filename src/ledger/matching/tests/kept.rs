@@ -116,6 +116,6 @@ fn another_days_file_explains_what_was_missing() {
         let view = stored(&case::settle(&before, &new, day(1), 2).expect("decided"));
         let case: record::ReconciliationCase = view.get(new.id.as_bytes()).expect("readable").expect("there");
         assert!(!case::is_open(&case));
-        assert_eq!(case::date_of(case.filed_under), Some(day(1)));
+        assert_eq!(crate::identity::date_of_yyyymmdd(case.filed_under), Some(day(1)));
     }
 }
