@@ -174,6 +174,17 @@ impl Settled {
         self.open.iter().chain(&self.personal).map(|revised| (&revised.key, &revised.stored))
     }
 
+    /// What it says about tasks.
+    pub(super) fn tasks(&self) -> &[record::Task] {
+        &self.entry.tasks
+    }
+
+    /// Whether another unit may have built on it: it wrote an aggregate, answers a
+    /// request or moves a transaction on.
+    pub(super) fn is_built_on(&self) -> bool {
+        self.writes().next().is_some() || self.draft.claim.is_some() || self.draft.number > 0
+    }
+
     /// Seals what is personal. The nonce is drawn anew for every entry and stands
     /// before the sealed bytes: numbers that are derived (transaction, sequence)
     /// come back when a batch is lost with the power and decided again.

@@ -19,6 +19,7 @@ promises! {
     many_taps_of_few_cards_are_counted_right,
     the_newest_entries_about_a_subject_come_first,
     tasks_are_due_until_they_are_done,
+    a_closed_task_is_not_changed_by_another_transactions_entry,
     a_leased_task_is_nobody_elses_until_the_lease_runs_out,
     every_aggregate_of_a_kind_is_scanned,
     a_kind_is_gone_through_in_parts,
@@ -287,6 +288,66 @@ async fn tasks_are_due_until_they_are_done(world: World) {
         let due: Vec<_> = due.into_iter().map(|task| (task.transaction, task.due_at_ms)).collect();
         assert_eq!(due, expected, "due at {now}");
     }
+    open.close().await;
+}
+
+/// An entry of its own about the task of another transaction.
+fn note_on_task(number: u32, of: u32, state: TaskState, due: Millis, touches: Vec<AggregateKey>) -> Unit {
+    unit_with(number, Step::Note, touches.clone(), move |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        let asked = Task::ask(TaskKind::LibraryInquire, "library/lib".to_owned(), 0, due);
+        decision.tasks = vec![Task { state, of: Some(transaction(of)), ..asked }];
+        decision.writes =
+            touches.into_iter().map(|key| Write { key, schema: 1, body: Some(vec![1].into()) }).collect();
+        Ok(decision)
+    })
+}
+
+async fn a_closed_task_is_not_changed_by_another_transactions_entry(world: World) {
+    let open = world.open().await;
+    let [put_off, closed] = [TaskState::Waiting, TaskState::Done];
+    for number in [1, 2] {
+        open.commit(step_with_task(number, first(number), Status::Pending, false, 10)).await.expect("asked");
+    }
+    open.commit(note_on_task(100, 1, put_off, 40, vec![])).await.expect("the task is open");
+    let due = open.store().due_tasks(i64::MAX, 5).await.expect("readable");
+    assert_eq!(due.iter().map(|task| task.due_at_ms).collect::<Vec<_>>(), [10, 40]);
+
+    // Ten at once want to close it, and taps of others go on beside them.
+    let closing = (200..210).map(|number| note_on_task(number, 1, closed, 0, vec![]));
+    let taps = (300..310).map(|number| tap(number, number, 1));
+    let units: Vec<_> = closing.zip(taps).flat_map(|(closing, tap)| [closing, tap]).collect();
+    let answers = join_all(units.into_iter().map(|unit| open.commit(unit))).await;
+    let (notes, taps): (Vec<_>, Vec<_>) = answers.into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
+    assert!(taps.iter().all(|(_, tap)| tap.is_ok()));
+    assert_eq!(notes.iter().filter(|(_, note)| note.is_ok()).count(), 1, "{notes:?}");
+    let refused = |answer: &Result<Committed, StoreError>| matches!(answer, Err(StoreError::TaskClosed));
+    assert_eq!(notes.iter().filter(|(_, note)| refused(note)).count(), 9, "{notes:?}");
+    for state in [put_off, closed] {
+        let late = open.commit(note_on_task(400, 1, state, 50, vec![])).await;
+        assert!(refused(&late), "{late:?}");
+    }
+    let due = open.store().due_tasks(i64::MAX, 5).await.expect("readable");
+    assert_eq!(due.iter().map(|task| task.transaction).collect::<Vec<_>>(), [transaction(2)]);
+
+    // One that writes is refused as well, with all that it wrote.
+    let note = open.commit(note_on_task(500, 1, put_off, 50, vec![code(9)])).await;
+    assert!(refused(&note), "{note:?}");
+    assert!(open.store().load(&code(9)).await.expect("readable").is_none());
+    open.commit(tap(600, 600, 9)).await.expect("the store goes on");
+
+    // What one batch asks for and closes, the next of the same batch finds closed.
+    let units = [
+        step_with_task(3, first(3), Status::Pending, false, 10),
+        note_on_task(700, 3, closed, 0, vec![]),
+        note_on_task(701, 3, put_off, 60, vec![]),
+    ];
+    let answers = join_all(units.map(|unit| open.commit(unit))).await;
+    let told: Vec<_> = answers.iter().map(|answer| (answer.is_ok(), refused(answer))).collect();
+    let in_order = [(true, false), (true, false), (false, true)];
+    // Lanes of several shards may see the notes before the task.
+    let early = [(true, false), (false, true), (false, true)];
+    assert!(told == in_order || told == early, "{told:?}");
     open.close().await;
 }
 

@@ -2,7 +2,7 @@
 //! locked, each seeing what those before it have written. No I/O.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -18,6 +18,7 @@ use crate::{
         Step, StoreError, Unit,
         draft::{Draft, Settled},
         effects::{Claim, ClaimKey, Row, corrupt, stored_behind},
+        task_rows::task_of,
     },
 };
 
@@ -33,9 +34,38 @@ pub(super) struct Decided {
     pub(super) unused_claims: Vec<(i32, ClaimKey)>,
     /// Claims of later steps, whose number was not known when they were made.
     pub(super) later_claims: Vec<(i32, ClaimKey, u32)>,
+    /// Tasks that must be open in the database, with the places in `settled` that
+    /// rest on it.
+    pub(super) needs: BTreeMap<OpenTask, Vec<usize>>,
     /// Whether the batch changes anything but entries: claims for other shards.
     pub(super) claimed: bool,
 }
+
+/// A task by its transaction and kind.
+pub(super) type OpenTask = (TransactionId, String);
+
+impl Decided {
+    /// Takes the units back whose task is not among the `open` ones. An error says
+    /// that others may have built on one of them: then nothing of the batch may be
+    /// written.
+    pub(super) fn heed_tasks(&mut self, open: &HashSet<OpenTask>) -> Result<(), BuiltOn> {
+        let needs = std::mem::take(&mut self.needs);
+        let closed = needs.into_iter().filter(|(task, _)| !open.contains(task));
+        let closed: BTreeSet<usize> = closed.flat_map(|(_, places)| places).collect();
+        let mut built_on = false;
+        // From the last, so that the places before it stay what they are.
+        for place in closed.into_iter().rev() {
+            built_on |= self.settled.remove(place).is_built_on();
+            self.after.push((self.waiting.remove(place), Err(StoreError::TaskClosed)));
+        }
+        if built_on { Err(BuiltOn) } else { Ok(()) }
+    }
+}
+
+/// A unit that others may have seen cannot be taken back alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a unit that others may have built on cannot be taken back")]
+pub(super) struct BuiltOn;
 
 /// Whose keys are needed to read what was locked.
 pub(super) fn sealed_subjects(locked: &Locked) -> BTreeSet<Subject> {
@@ -64,6 +94,19 @@ struct Deciding<'a> {
     claimed: HashMap<ClaimKey, Claim>,
     /// First steps of this batch.
     begun: HashSet<TransactionId>,
+    /// Tasks that units of this batch have asked for or closed.
+    tasks: HashMap<OpenTask, TaskNow>,
+    needs: BTreeMap<OpenTask, Vec<usize>>,
+}
+
+/// A task as this batch leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TaskNow {
+    /// By its own transaction.
+    Asked,
+    /// By another's entry, which only the database can bear out.
+    Changed,
+    Closed,
 }
 
 /// Decides the jobs of a batch. Units that fail fail alone. Answers with the
@@ -82,6 +125,8 @@ pub(super) fn decide(
         firsts: firsts(&jobs),
         claimed: HashMap::new(),
         begun: HashSet::new(),
+        tasks: HashMap::new(),
+        needs: BTreeMap::new(),
     };
     let mut decided = Decided::default();
     for Job { what, reply } in jobs {
@@ -93,7 +138,7 @@ pub(super) fn decide(
             }
             What::Unit { unit, claim_shard } => {
                 let claim = claim_of(&unit).map(|(key, _)| (claim_shard, key));
-                match deciding.run(*unit, claim_shard) {
+                match deciding.run(*unit, claim_shard, decided.settled.len()) {
                     Ok(Ran::Settled(settled)) => {
                         decided.settled.push(*settled);
                         decided.waiting.push(reply);
@@ -122,6 +167,7 @@ pub(super) fn decide(
         let by_unit = deciding.firsts.get(key).is_some_and(|(_, by_unit)| *by_unit);
         by_unit && !deciding.claimed.contains_key(key)
     });
+    decided.needs = std::mem::take(&mut deciding.needs);
     let written: HashSet<_> = deciding.written.keys().map(super::rows::key_bytes).collect();
     let mut held = deciding.locked.held;
     held.retain(|(_, key)| !written.contains(key));
@@ -158,7 +204,8 @@ impl Deciding<'_> {
         standing.unwrap_or(Standing { fingerprint, unit_shard, transaction, step: 0 })
     }
 
-    fn run(&mut self, unit: Unit, claim_shard: i32) -> Result<Ran, StoreError> {
+    /// Runs a unit; its entry would stand at `place`.
+    fn run(&mut self, unit: Unit, claim_shard: i32, place: usize) -> Result<Ran, StoreError> {
         let transaction = unit.transaction;
         let mut claim = None;
         if let Some((key, fingerprint)) = claim_of(&unit) {
@@ -206,6 +253,7 @@ impl Deciding<'_> {
             return Err(corrupt("a transaction id came twice"));
         }
         let settled = self.settle(unit, number, before.map(|(_, status)| status), claim)?;
+        self.heed_tasks(transaction, &settled, place)?;
         if let Some((key, claim)) = claim {
             self.claimed.insert(key, claim);
         }
@@ -214,6 +262,38 @@ impl Deciding<'_> {
             self.written.insert(key.clone(), stored.clone());
         }
         Ok(Ran::Settled(Box::new(settled)))
+    }
+
+    /// Notes what a unit does to tasks. One that changes another transaction's needs it
+    /// open; what this batch does not know of it, the database is asked for.
+    fn heed_tasks(
+        &mut self,
+        transaction: TransactionId,
+        settled: &Settled,
+        place: usize,
+    ) -> Result<(), StoreError> {
+        let named = settled.tasks().iter().map(|task| {
+            let of = task_of(transaction, task);
+            ((of, task.kind.clone()), of != transaction, task.done)
+        });
+        let named: Vec<_> = named.collect();
+        let is_closed = |key: &OpenTask| self.tasks.get(key) == Some(&TaskNow::Closed);
+        if named.iter().any(|(key, of_another, _)| *of_another && is_closed(key)) {
+            return Err(StoreError::TaskClosed);
+        }
+        for (key, of_another, done) in named {
+            let known = self.tasks.get(&key).copied();
+            if of_another && known != Some(TaskNow::Asked) {
+                self.needs.entry(key.clone()).or_default().push(place);
+            }
+            let now = match (done, of_another, known) {
+                (true, _, _) => TaskNow::Closed,
+                (false, false, _) | (false, true, Some(TaskNow::Asked)) => TaskNow::Asked,
+                (false, true, _) => TaskNow::Changed,
+            };
+            self.tasks.insert(key, now);
+        }
+        Ok(())
     }
 
     fn settle(

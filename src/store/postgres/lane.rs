@@ -18,11 +18,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    decide::{decide, sealed_subjects},
+    decide::{Decided, decide, sealed_subjects},
     head::{End, raise_fence},
     job::Job,
     line::{Line, Trouble, pause},
-    lock::{Head, Locked, NotLocked, Wanted, lock, wanted},
+    lock::{Head, Locked, NotLocked, Wanted, lock, open_tasks, wanted},
     options::Dial,
     sql,
     value::Value,
@@ -202,6 +202,36 @@ impl Working {
         }
     }
 
+    /// Takes back what rests on tasks that are closed. With an error nothing of the
+    /// batch was done and all of it may be asked again.
+    async fn heed_tasks(&mut self, decided: &mut Decided) -> Result<(), Ended> {
+        if decided.needs.is_empty() {
+            return Ok(());
+        }
+        let asking = async {
+            let line = self.line.as_ref().ok_or_else(|| Trouble::Lost("not connected".to_owned()))?;
+            open_tasks(line, decided.needs.keys(), self.lane.shards).await
+        };
+        let open = tokio::time::timeout(limits::DATABASE_ANSWER_MAX, asking).await;
+        match open.unwrap_or_else(|_| Err(Trouble::Lost("no answer in time".to_owned()))) {
+            Ok(open) => match decided.heed_tasks(&open) {
+                Ok(()) => Ok(()),
+                Err(built_on) => {
+                    tracing::info!(%built_on, "a batch is given up for a closed task");
+                    Err(self.undo().await)
+                }
+            },
+            Err(Trouble::Lost(why)) => {
+                self.lose(&why);
+                Err(Ended::Well)
+            }
+            Err(trouble) => {
+                tracing::warn!(%trouble, "the tasks of a batch cannot be read");
+                Err(self.undo().await)
+            }
+        }
+    }
+
     async fn decided(&mut self, jobs: Vec<Job>, locked: Locked, started: Instant) -> Ended {
         let now = self.end.committed_at.max(self.lane.clock.now_ms());
         let sealer = match self.lane.tools.keys.ready(&sealed_subjects(&locked), false).await {
@@ -213,6 +243,10 @@ impl Working {
             }
         };
         let (mut decided, places) = decide(jobs, locked, &*sealer, now);
+        if let Err(ended) = self.heed_tasks(&mut decided).await {
+            write::fail(decided, &StoreError::Busy);
+            return ended;
+        }
         if decided.settled.is_empty() && !decided.claimed {
             // Nothing becomes true with this batch.
             let ended = self.undo().await;

@@ -2,14 +2,15 @@
 //! locked and read. Nothing has been decided yet, so all of it may be tried again.
 //!
 //! **Architecture Invariant:** locks are taken in one order by everybody: the
-//! chain's head, claims, transactions, aggregates; each by shard and key. So
+//! chain's head, claims, transactions, aggregates, tasks; each by shard and key. So
 //! batches wait for each other and never in a circle.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tokio_postgres::Row as PgRow;
 
 use super::{
+    decide::OpenTask,
     job::{Claiming, Job, Standing, What, claim_of, follows, home},
     line::{Answer, Line, Pipeline, Trouble},
     rows::{aggregate_key, key_bytes, row_of, status_named},
@@ -134,6 +135,28 @@ pub(super) async fn lock(
     earlier_claims(line, wanted, &made, &mut locked).await?;
     hold_missing(line, wanted, &mut locked).await?;
     Ok(locked)
+}
+
+/// Locks tasks of other transactions that a batch is to change; those of them that
+/// are open. Which these are shows only when the units have been decided.
+pub(super) async fn open_tasks(
+    line: &Line,
+    needed: impl Iterator<Item = &OpenTask>,
+    shards: u16,
+) -> Result<HashSet<OpenTask>, Trouble> {
+    let mut by_shard = BTreeMap::<i32, BTreeSet<[u8; 16]>>::new();
+    for (transaction, _) in needed {
+        by_shard.entry(shard_of(transaction.shard(), shards)).or_default().insert(*transaction.as_bytes());
+    }
+    let mut open = HashSet::new();
+    for (shard, transactions) in by_shard {
+        let ids = Value::Uuids(transactions.into_iter().collect());
+        for row in line.ask(sql::LOCK_TASKS.on(shard, [ids])).await? {
+            let Uuid(transaction) = row.get(0);
+            open.insert((TransactionId::from_bytes(transaction), row.get(1)));
+        }
+    }
+    Ok(open)
 }
 
 /// What an answer of the pipeline is about.

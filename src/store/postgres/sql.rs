@@ -138,7 +138,11 @@ pub(super) const RELEASE_TASK: Fixed = Fixed(
     "UPDATE onecard.tasks SET lease_owner = NULL, lease_until = NULL \
      WHERE shard = $1 AND transaction_id = $2 AND kind = $3 AND lease_owner = $4",
 );
-/// Changes another transaction's task; one that was closed meanwhile stays closed.
+pub(super) const LOCK_TASKS: Fixed = Fixed(
+    "SELECT transaction_id, kind FROM onecard.tasks \
+     WHERE shard = $1 AND transaction_id = ANY($2) ORDER BY transaction_id, kind FOR UPDATE",
+);
+/// Changes another transaction's task, which is locked and open.
 pub(super) const CHANGE_TASK: Fixed = Fixed(
     "UPDATE onecard.tasks SET due_at = $4, body = $5, opened_at = $6, lane = $7, tries = $8, \
         last_error = $9, stuck = $10, lease_owner = NULL, lease_until = NULL \
