@@ -3,6 +3,7 @@
 //! (`server`); a machine without PostgreSQL's programs fails, it does not skip.
 
 mod durable;
+mod encrypted;
 mod failover;
 mod lost_commit;
 mod once;

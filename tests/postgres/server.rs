@@ -143,6 +143,19 @@ impl Server {
         assert!(tee.wait().expect("tee ends").success());
     }
 
+    /// Lets it show this certificate from its next start on.
+    pub fn encrypt(&self, certificate: &str, key: &str) {
+        self.write("data/server.crt", certificate);
+        self.write("data/server.key", "");
+        let key_file = self.data().join("server.key");
+        let mut mode = as_user("chmod");
+        mode.arg("600").arg(key_file);
+        run(mode);
+        self.write("data/server.key", key);
+        let before = fs::read_to_string(self.data().join("postgresql.auto.conf")).expect("readable");
+        self.write("data/postgresql.auto.conf", &format!("{before}ssl = on\n"));
+    }
+
     /// Starts it and waits until it takes connections.
     pub fn run(&self) {
         let mut start = self.program("pg_ctl");

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     fmt,
     pin::Pin,
     sync::{Mutex, PoisonError},
@@ -29,7 +30,7 @@ const SETTINGS: &str = "SET synchronous_commit = on; SET lock_timeout = '4s'; \
 pub(super) enum Trouble {
     /// The connection has gone, or the server is going. What was under way may
     /// have happened.
-    #[error("the connection to the database was lost ({0})")]
+    #[error("there is no connection to the database ({0})")]
     Lost(String),
     /// The server undid the transaction and another try may do.
     #[error("the database asks to try again ({0})")]
@@ -39,13 +40,24 @@ pub(super) enum Trouble {
     Refused(String),
 }
 
+/// How the client's library names a failure of TLS; it has no code for it.
+const TLS_FAILED: &str = "error performing TLS handshake";
+
+const TLS_NEEDED: &str = "tls_roots asks for TLS with a certificate under those roots / \
+    已配置 tls_roots，数据库服务器须启用 TLS 并出示该根证书签发的证书";
+
 impl From<tokio_postgres::Error> for Trouble {
     /// By the code alone: messages and names differ between servers, and messages
     /// may quote data.
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(code) = error.code() else {
-            // Without its sources: those of a conversion may quote data as well.
-            return Trouble::Lost(error.to_string());
+            // Without its sources: those of a conversion may quote data as well. Those
+            // of TLS speak of certificates.
+            let told = match (error.to_string(), error.source()) {
+                (what, Some(why)) if what == TLS_FAILED => format!("{why}; {TLS_NEEDED}"),
+                (what, _) => what,
+            };
+            return Trouble::Lost(told);
         };
         let told = format!("SQLSTATE {}", code.code());
         let again = [
