@@ -286,6 +286,13 @@ pub const DATABASE_ANSWER_MAX: Duration = Duration::from_secs(12);
 /// back: within the longest deadline of a call.
 pub const DATABASE_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Lanes of a node in one shard: while one waits for the disk the other decides.
+pub const DATABASE_LANES: u16 = 2;
+
+/// Lanes of a node in one shard at most: each is a connection with a chain of its
+/// own, and what many lanes gain in turns they lose in smaller batches.
+pub const DATABASE_LANES_MAX: u16 = 16;
+
 /// Connections of one node that serve reads; each carries many at once.
 pub const DATABASE_READ_LINES: usize = 4;
 

@@ -50,8 +50,8 @@ fn store_told(file: &GatewayFile) -> String {
             None => "off: only a socket of this machine, or sslmode=disable in the address".to_owned(),
         };
         return format!(
-            "账本 / journal: PostgreSQL, its address in the environment variable {}; {} shard(s) if the database is new; TLS {tls}\n",
-            postgres.url_env, postgres.shards,
+            "账本 / journal: PostgreSQL, its address in the environment variable {}; {} shard(s) if the database is new; {} lane(s) each; TLS {tls}\n",
+            postgres.url_env, postgres.shards, postgres.lanes,
         );
     }
     let witness = store.head_file.as_ref().map_or_else(

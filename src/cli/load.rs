@@ -266,11 +266,13 @@ fn check_store(problems: &mut Vec<String>, file: &GatewayFile) {
         (StoreEngine::Postgres, Some(postgres)) => {
             let options = PostgresOptions {
                 shards: postgres.shards,
+                lanes: postgres.lanes,
                 ..PostgresOptions::at(String::new().into(), file.region.province, &*file.region.node)
             };
             let told = options.problems().into_iter().map(|(field, says)| match field {
                 "node" => format!("region.{field}: {says} / 应为 1 至 48 个字符且不含句点"),
                 "region" => format!("region.province: {says} / 应为 6 位代码"),
+                "lanes" => format!("store.postgres.{field}: {says} / 应为 1 至 16"),
                 _ => format!("store.postgres.{field}: {says} / 应为 1 至 64"),
             });
             problems.extend(told);

@@ -155,6 +155,7 @@ pub fn postgres_options(file: &GatewayFile) -> anyhow::Result<PostgresOptions> {
     let mut options = PostgresOptions::at(url, file.region.province, file.region.node.clone());
     options.tls_roots.clone_from(&postgres.tls_roots);
     options.shards = postgres.shards;
+    options.lanes = postgres.lanes;
     Ok(options)
 }
 

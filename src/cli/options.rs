@@ -151,6 +151,13 @@ pub struct PostgresSection {
     /// Shards of a database that is made now; an existing one keeps its number.
     #[serde(default = "default_shards")]
     pub shards: u16,
+    /// Lanes of this node in each shard; may change with every start.
+    #[serde(default = "default_lanes")]
+    pub lanes: u16,
+}
+
+const fn default_lanes() -> u16 {
+    limits::DATABASE_LANES
 }
 
 const fn default_shards() -> u16 {

@@ -233,7 +233,9 @@ impl Working {
     }
 
     async fn decided(&mut self, jobs: Vec<Job>, locked: Locked, started: Instant) -> Ended {
-        let now = self.end.committed_at.max(self.lane.clock.now_ms());
+        // Not before what another lane has acknowledged, wherever the clock stands.
+        let newest = self.lane.newest.load(Ordering::Relaxed);
+        let now = self.end.committed_at.max(newest).max(self.lane.clock.now_ms());
         let sealer = match self.lane.tools.keys.ready(&sealed_subjects(&locked), false).await {
             Ok(sealer) => sealer,
             Err(trouble) => {

@@ -2,7 +2,7 @@
 //! engine's, as one transaction: rows are locked in key order, units are decided
 //! over them, entries and state are written, one commit, then the answers.
 //!
-//! A lane a shard, each with a chain of its own, and a wide lane for units whose
+//! A few lanes a shard, each with a chain of its own, and a wide lane for units whose
 //! aggregates lie in several shards. Nodes share rows and never chains; row locks
 //! decide who comes first. See `docs/postgres.md`.
 //!
@@ -115,7 +115,10 @@ impl From<Trouble> for PostgresOpenError {
 /// lanes do what they have taken and end.
 pub struct PostgresStore {
     shards: u16,
-    /// One a shard, then the wide one; empty once closed.
+    /// Of one shard.
+    lanes_each: u16,
+    /// Those of the first shard, of the second and so on, then the wide one; empty
+    /// once closed.
     lanes: Mutex<Vec<mpsc::Sender<Job>>>,
     ups: Vec<Arc<AtomicBool>>,
     /// The newest instant of commitment of this node's lanes.
@@ -159,7 +162,9 @@ impl PostgresStore {
         let newest = Arc::new(AtomicI64::new(Millis::MIN));
         let (mut lanes, mut ups, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         let wide = (shards > 1).then_some((0, "wide".to_owned()));
-        for (shard, name) in (0..shards).map(|shard| (i32::from(shard), shard.to_string())).chain(wide) {
+        let narrow = (0..shards)
+            .flat_map(|shard| (0..options.lanes).map(move |at| (i32::from(shard), lane_name(shard, at))));
+        for (shard, name) in narrow.chain(wide) {
             let up = Arc::new(AtomicBool::new(false));
             let lane = Lane {
                 dial: dial.clone(),
@@ -186,7 +191,8 @@ impl PostgresStore {
             ups.push(up);
         }
         let lookup = Lookup { reads, keys };
-        Ok(PostgresStore { shards, lanes: Mutex::new(lanes), ups, newest, tasks: Mutex::new(tasks), lookup })
+        let (lanes, tasks, lanes_each) = (Mutex::new(lanes), Mutex::new(tasks), options.lanes);
+        Ok(PostgresStore { shards, lanes_each, lanes, ups, newest, tasks, lookup })
     }
 
     /// Brings the schema of a database up to date without opening a store; its
@@ -276,7 +282,7 @@ impl PostgresStore {
             if at != here {
                 let claiming = Claiming { key, fingerprint, unit_shard: here, transaction: unit.transaction };
                 let job = |reply| Job { what: What::Claim(claiming), reply };
-                let Answer::Claimed(standing) = self.ask(lane_of(at), job).await? else {
+                let Answer::Claimed(standing) = self.ask(self.lane_of(at, slot_of(&key)), job).await? else {
                     return Err(corrupt("a lane answered something else"));
                 };
                 if standing.fingerprint != fingerprint {
@@ -285,11 +291,15 @@ impl PostgresStore {
                 claim_shard = standing.unit_shard;
             }
         }
+        let slot = unit.touches.first().map_or(unit.transaction.shard(), AggregateKey::slot);
         let mut unit = Box::new(unit);
         // The claim may stand for a unit of another shard once, and no further.
         for _ in 0..2 {
             let narrow = claim_shard == here && is_narrow(&unit, self.shards);
-            let lane = if narrow { lane_of(here) } else { usize::from(self.shards) };
+            let lane = match narrow {
+                true => self.lane_of(here, slot),
+                false => usize::from(self.shards) * usize::from(self.lanes_each),
+            };
             // With one shard there is no wide lane and everything is narrow.
             match self.ask(lane, |reply| Job { what: What::Unit { unit, claim_shard }, reply }).await? {
                 Answer::Done(committed) => return Ok(*committed),
@@ -303,10 +313,21 @@ impl PostgresStore {
         }
         Err(corrupt("a claim is handed from shard to shard"))
     }
+
+    /// The lane of a shard for what has this slot: a card's units take the same one,
+    /// so that they do not wait for each other's locks.
+    fn lane_of(&self, shard: i32, slot: u16) -> usize {
+        let at = (slot / self.shards.max(1)) % self.lanes_each.max(1);
+        usize::try_from(shard).unwrap_or(0) * usize::from(self.lanes_each) + usize::from(at)
+    }
 }
 
-fn lane_of(shard: i32) -> usize {
-    usize::try_from(shard).unwrap_or(0)
+/// The end of a chain's name. The first lane's is the shard's alone.
+fn lane_name(shard: u16, at: u16) -> String {
+    match at {
+        0 => shard.to_string(),
+        further => format!("{shard}-{further}"),
+    }
 }
 
 impl Store for PostgresStore {

@@ -30,6 +30,8 @@ pub struct PostgresOptions {
     pub node: String,
     /// Shards of a database that is made now; an existing one keeps its number.
     pub shards: u16,
+    /// Lanes of this node in one shard. A card's units always take the same one.
+    pub lanes: u16,
     /// Entries in one batch at most.
     pub batch_max: usize,
     /// Units that may wait for a lane.
@@ -58,6 +60,7 @@ impl PostgresOptions {
             region,
             node: node.into(),
             shards: 1,
+            lanes: limits::DATABASE_LANES,
             batch_max: limits::BATCH_ENTRIES_MAX,
             queue_max: limits::COMMIT_QUEUE_MAX,
             patience: limits::DATABASE_PATIENCE,
@@ -75,6 +78,7 @@ impl PostgresOptions {
         };
         demand((110_000..=999_999).contains(&self.region), "region", "is not a 6-digit code");
         demand((1..=SHARDS_MAX).contains(&self.shards), "shards", "is not 1 to 64");
+        demand((1..=limits::DATABASE_LANES_MAX).contains(&self.lanes), "lanes", "is not 1 to 16");
         demand((1..=limits::BATCH_ENTRIES_MAX).contains(&self.batch_max), "batch_max", "is not 1 to 1024");
         demand((1..=limits::COMMIT_QUEUE_MAX).contains(&self.queue_max), "queue_max", "is not 1 to 8192");
         demand(
