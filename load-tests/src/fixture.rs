@@ -77,19 +77,11 @@ pub struct Beijing {
 
 impl Beijing {
     /// Makes what is missing in the folder and imports these cards beside the
-    /// sandbox's own people.
+    /// sandbox's own people. The store is in the folder unless there is a database.
     ///
     /// # Errors
     /// When something cannot be made, or a card is not taken.
-    pub fn prepare(folder: Folder, holders: &[SampleHolder]) -> anyhow::Result<Self> {
-        Self::prepare_on(folder, holders, None)
-    }
-
-    /// [`Beijing::prepare`] with the store in a database.
-    ///
-    /// # Errors
-    /// When something cannot be made, or a card is not taken.
-    pub fn prepare_on(
+    pub fn prepare(
         folder: Folder,
         holders: &[SampleHolder],
         database: Option<Database>,

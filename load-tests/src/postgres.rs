@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "the tests use more of it than a run does")]
 mod server;
 
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
 use clap::ValueEnum;
 use onecard::{
@@ -26,7 +26,7 @@ const URL_ENV: &str = "ONECARD_DATABASE_URL";
 
 /// A database on a server of this run.
 pub struct Database {
-    server: server::Server,
+    server: Arc<server::Server>,
     name: String,
     shards: u16,
 }
@@ -41,9 +41,37 @@ impl Database {
     /// Starts a server and makes a database of so many shards. The server goes with
     /// the run.
     pub fn start(shards: u16) -> Self {
-        let server = server::Server::start("shared_buffers = 256MB\nmax_wal_size = 4GB\n");
+        let server =
+            server::Server::start("shared_buffers = 256MB\nmax_wal_size = 4GB\nmax_connections = 160\n");
         let name = server.database();
-        Database { server, name, shards }
+        Database { server: Arc::new(server), name, shards }
+    }
+
+    /// Another database on the same server, as a gateway would make it.
+    ///
+    /// # Errors
+    /// When its schema cannot be made.
+    pub async fn beside(&self, province: u32) -> anyhow::Result<Self> {
+        let server = Arc::clone(&self.server);
+        let beside = Database { name: server.database(), server, shards: self.shards };
+        let mut options = PostgresOptions::at(beside.url().into(), province, "beside");
+        options.shards = self.shards;
+        PostgresStore::migrate(&options).await?;
+        Ok(beside)
+    }
+
+    /// Where the server keeps its data.
+    pub fn folder(&self) -> PathBuf {
+        self.server.socket().with_file_name("data")
+    }
+
+    /// The server's first process, the parent of all others.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let file = fs::read_to_string(self.folder().join("postmaster.pid"))?;
+        Ok(file.lines().next().unwrap_or_default().parse()?)
     }
 
     /// Its address.

@@ -22,6 +22,30 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
         .with_context(|| format!("{path} is not understood"))
 }
 
+/// CPU time that the living children of a process have used so far.
+///
+/// # Errors
+/// When the processes cannot be listed.
+pub fn cpu_time_of_children(parent: u32) -> anyhow::Result<Duration> {
+    let mut all = Duration::ZERO;
+    for process in fs::read_dir("/proc")? {
+        // A process may be gone by now.
+        let stat = fs::read_to_string(process?.path().join("stat")).unwrap_or_default();
+        if let Some((found, ticks)) = parent_of(&stat).zip(ticks(&stat))
+            && found == parent
+        {
+            all += Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND);
+        }
+    }
+    Ok(all)
+}
+
+/// Field 4, the second after the command's name.
+fn parent_of(stat: &str) -> Option<u32> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Linux has shown times to programs in hundredths of a second on every platform
 /// we ship on, whatever the kernel's own tick is.
 const TICKS_PER_SECOND: u64 = 100;
@@ -93,6 +117,7 @@ mod tests {
     fn the_ticks_are_found_behind_any_name() {
         let stat = "71 (a ) b) S 1 71 71 0 -1 4194560 1 2 3 4 150 25 7 8 20 0 4 0 99";
         assert_eq!(ticks(stat), Some(175));
+        assert_eq!(parent_of(stat), Some(1));
         assert_eq!(ticks("71 (a"), None);
     }
 

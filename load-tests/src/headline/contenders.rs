@@ -1,11 +1,12 @@
-//! The servers of a run, and the cards that ride through them.
+//! The servers of a run, and the cards that ride through them. With a database the
+//! echoes' place is taken by the baseline on PostgreSQL.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -23,10 +24,12 @@ use super::{
     Contender, FIRST_STRETCH, Headline, Measured, Shape, WARM_UP, drive,
     drive::{Supply, Target},
     echo::LISTENS,
+    plain::Plain,
 };
 use crate::{
     fixture::{Beijing, Folder, Gateway},
     line::Identity,
+    postgres::{Database, Engine},
     riders::{Magazine, Way, holders, riders},
 };
 
@@ -52,12 +55,17 @@ const ECHOED: usize = 500;
 pub struct Contenders {
     beijing: Beijing,
     gateway: Gateway,
-    tonic: EchoProcess,
-    echo: EchoProcess,
+    beside: Beside,
     identities: Vec<Identity>,
     shape: Shape,
     magazines: Vec<Magazine>,
     taps_per_second: BTreeMap<Contender, f64>,
+}
+
+/// Who the gateway is measured against.
+enum Beside {
+    Echoes { tonic: EchoProcess, echo: EchoProcess },
+    Plain(Box<Plain>),
 }
 
 impl Contenders {
@@ -70,7 +78,8 @@ impl Contenders {
         let home = holders(&HOMES[0], HOME_CARDS);
         let foreign = HOMES[1..].iter().map(|home| holders(home, FOREIGN_CARDS_EACH));
         let foreign = foreign.collect::<Vec<_>>().concat();
-        let beijing = Beijing::prepare(Folder::new(options.data.as_deref())?, &home)?;
+        let database = (options.engine == Engine::Postgres).then(|| Database::start(1));
+        let beijing = Beijing::prepare(Folder::new(options.data.as_deref())?, &home, database)?;
         // Home and foreign cards take turns, so that every caller has both.
         let vault = beijing.vault()?;
         let mixed = home.into_iter().zip(foreign).flat_map(|(home, foreign)| [home, foreign]).collect();
@@ -82,29 +91,25 @@ impl Contenders {
 
         let gateway = beijing.start_ready().await?;
         let identities = identities(&beijing.pki(), shape.streams().certificates())?;
-        let target = Target { at: beijing.terminals(), pid: gateway.pid(), supply: Supply::Once };
+        let target =
+            Target { at: beijing.terminals(), pid: gateway.pid(), supply: Supply::Once, database: None };
         fill(&mut magazines, FIRST_GUESS_PER_SECOND, FIRST_STRETCH + WARM_UP, Way::Alone);
         let (first, magazines) =
             drive(&target, &identities, shape, magazines, WARM_UP, FIRST_STRETCH).await?;
         if let Some(error) = first.first_error {
             anyhow::bail!("the gateway's first taps fail: {error}\n{}", beijing.log_tail());
         }
-        let answer = beijing.data().join("answer.bin");
-        fs::write(&answer, &first.sample)?;
-        println!(
-            "an answer has {} bytes in the mean; the echoes give one of {}",
-            first.answer_bytes,
-            first.sample.len()
-        );
+        let beside = match beijing.database() {
+            Some(database) => Beside::Plain(Box::new(Plain::like(database).await?)),
+            None => echoes(&beijing, &first)?,
+        };
         let taps_per_second = BTreeMap::from([(Contender::Unary, first.per_second())]);
-        let tonic = EchoProcess::start("tonic", &beijing.pki(), &answer)?;
-        let echo = EchoProcess::start("ours", &beijing.pki(), &answer)?;
-        Ok(Contenders { beijing, gateway, tonic, echo, identities, shape, magazines, taps_per_second })
+        Ok(Contenders { beijing, gateway, beside, identities, shape, magazines, taps_per_second })
     }
 
-    /// The folder of the run.
-    pub fn folder(&self) -> &Path {
-        self.beijing.data()
+    /// Where the journal is written.
+    pub fn disk(&self) -> PathBuf {
+        self.beijing.database().map_or(self.beijing.data().to_owned(), Database::folder)
     }
 
     /// Measures one contender for a stretch.
@@ -117,17 +122,20 @@ impl Contenders {
         warm: Duration,
         length: Duration,
     ) -> anyhow::Result<Measured> {
-        let echo = |echo: &EchoProcess| Target { at: echo.at, pid: echo.child.id(), supply: Supply::Again };
-        let target = match contender {
-            Contender::Tonic => echo(&self.tonic),
-            Contender::Echo | Contender::EchoStream => echo(&self.echo),
-            Contender::Unary | Contender::Stream => {
-                Target { at: self.beijing.terminals(), pid: self.gateway.pid(), supply: Supply::Once }
-            }
+        let database = self.beijing.database().map(Database::pid).transpose()?;
+        let again = |echo: &EchoProcess| {
+            let (at, pid) = (echo.at, echo.child.id());
+            Target { at, pid, supply: Supply::Again, database: None }
         };
-        let shape = match contender {
-            Contender::Tonic | Contender::Echo | Contender::Unary => self.shape,
-            Contender::EchoStream | Contender::Stream => self.shape.streams(),
+        let (shape, target) = match (contender, &self.beside) {
+            (Contender::Plain16, Beside::Plain(plain)) => return plain.measure(16, warm, length).await,
+            (Contender::Plain64, Beside::Plain(plain)) => return plain.measure(64, warm, length).await,
+            (Contender::Tonic, Beside::Echoes { tonic, .. }) => (self.shape, again(tonic)),
+            (Contender::Echo, Beside::Echoes { echo, .. }) => (self.shape, again(echo)),
+            (Contender::EchoStream, Beside::Echoes { echo, .. }) => (self.shape.streams(), again(echo)),
+            (Contender::Unary, _) => (self.shape, self.gateway(database)),
+            (Contender::Stream, _) => (self.shape.streams(), self.gateway(database)),
+            _ => anyhow::bail!("{} is not measured on this engine", contender.name()),
         };
         let mut magazines = std::mem::take(&mut self.magazines);
         let guess = self.taps_per_second.get(&contender).map_or(FIRST_GUESS_PER_SECOND, |last| last * SPARE);
@@ -142,13 +150,34 @@ impl Contenders {
         Ok(measured)
     }
 
-    /// Stops every server in order.
+    fn gateway(&self, database: Option<u32>) -> Target {
+        let (at, pid) = (self.beijing.terminals(), self.gateway.pid());
+        Target { at, pid, supply: Supply::Once, database }
+    }
+
+    /// Stops every server in order; what does not hold of what they have written.
     ///
     /// # Errors
     /// When the gateway stops with a failure.
-    pub fn stop(self) -> anyhow::Result<()> {
-        self.gateway.stop()
+    pub fn stop(self) -> anyhow::Result<Vec<String>> {
+        self.gateway.stop()?;
+        let sum = self.beijing.database().map_or(Ok(0.0), Database::ledger_sum_fen)?;
+        let broken = (sum != 0.0).then(|| format!("the postings sum to {sum} fen"));
+        Ok(broken.into_iter().collect())
     }
+}
+
+fn echoes(beijing: &Beijing, first: &Measured) -> anyhow::Result<Beside> {
+    let answer = beijing.data().join("answer.bin");
+    fs::write(&answer, &first.sample)?;
+    println!(
+        "an answer has {} bytes in the mean; the echoes give one of {}",
+        first.answer_bytes,
+        first.sample.len()
+    );
+    let tonic = EchoProcess::start("tonic", &beijing.pki(), &answer)?;
+    let echo = EchoProcess::start("ours", &beijing.pki(), &answer)?;
+    Ok(Beside::Echoes { tonic, echo })
 }
 
 /// Makes so many taps a second ready for this long, shared among the callers.

@@ -68,6 +68,8 @@ pub struct Target {
     pub at: SocketAddr,
     pub pid: u32,
     pub supply: Supply,
+    /// The first process of the database behind it.
+    pub database: Option<u32>,
 }
 
 /// What came out of a stretch.
@@ -80,6 +82,8 @@ pub struct Measured {
     pub latency: Histogram<u64>,
     /// CPU the server used.
     pub cpu: Duration,
+    /// CPU the database behind it used.
+    pub database_cpu: Option<Duration>,
     pub resident_mib: u64,
     pub errors: u64,
     /// What the first error said.
@@ -100,6 +104,11 @@ impl Measured {
     /// Microseconds of the server's CPU for each call.
     pub fn cpu_micros(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / count(self.answered.max(1))
+    }
+
+    /// Microseconds of its database's CPU for each call.
+    pub fn database_micros(&self) -> Option<f64> {
+        Some(self.database_cpu?.as_secs_f64() * 1e6 / count(self.answered.max(1)))
     }
 }
 
@@ -151,8 +160,10 @@ pub async fn drive(
 
     tokio::time::sleep_until(from.into()).await;
     let before = process::cpu_time(target.pid)?;
+    let database = DatabaseCpu::from_now(target.database)?;
     tokio::time::sleep_until(until.into()).await;
     let cpu = process::cpu_time(target.pid)?.saturating_sub(before);
+    let database_cpu = database.since()?;
     let resident_mib = process::resident_mib(target.pid)?;
 
     let mut all = Seen::default();
@@ -170,6 +181,7 @@ pub async fn drive(
         answer_bytes,
         latency: all.latency,
         cpu,
+        database_cpu,
         resident_mib,
         errors: all.errors,
         first_error: all.first_error,
@@ -177,6 +189,25 @@ pub async fn drive(
         sample: sample.unwrap_or_default(),
     };
     Ok((measured, magazines))
+}
+
+/// What a database's processes have used since a moment.
+pub struct DatabaseCpu(Option<(u32, Duration)>);
+
+impl DatabaseCpu {
+    /// # Errors
+    /// When its processes cannot be listed.
+    pub fn from_now(pid: Option<u32>) -> anyhow::Result<Self> {
+        let used = |pid| anyhow::Ok((pid, process::cpu_time_of_children(pid)?));
+        Ok(DatabaseCpu(pid.map(used).transpose()?))
+    }
+
+    /// # Errors
+    /// When its processes cannot be listed.
+    pub fn since(&self) -> anyhow::Result<Option<Duration>> {
+        let since = |(pid, before)| anyhow::Ok(process::cpu_time_of_children(pid)?.saturating_sub(before));
+        self.0.map(since).transpose()
+    }
 }
 
 /// What one caller, or all of them, saw.

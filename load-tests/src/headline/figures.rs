@@ -8,10 +8,23 @@ use super::{
     Contender,
     drive::{Measured, histogram},
 };
-use crate::report::{Summary, table};
+use crate::{
+    postgres::Engine,
+    report::{Summary, table},
+};
 
-/// Every key of the last line.
-pub const KEYS: &[&str] = &[
+/// Every key of the last line with a gateway on this engine.
+pub const fn keys(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Embedded => KEYS,
+        Engine::Postgres => POSTGRES_KEYS,
+    }
+}
+
+const POSTGRES_KEYS: &[&str] =
+    &["plain_per_s", "postgres_per_s", "plain_ratio", "p50_ms", "p99_ms", "p999_ms"];
+
+const KEYS: &[&str] = &[
     "echo_per_s",
     "unary_per_s",
     "unary_ratio",
@@ -63,6 +76,30 @@ impl Figures {
         median(&self.rounds.iter().filter_map(paired).collect::<Vec<_>>())
     }
 
+    /// The faster baseline of each round, which may be another in the next.
+    fn plain(&self) -> Vec<Option<f64>> {
+        let speed = |round: &BTreeMap<Contender, Measured>| {
+            let speeds =
+                [Contender::Plain16, Contender::Plain64].into_iter().filter_map(|plain| round.get(&plain));
+            speeds.map(Measured::per_second).max_by(f64::total_cmp)
+        };
+        self.rounds.iter().map(speed).collect()
+    }
+
+    /// The gateway's speed over the faster baseline's in the same round, median.
+    fn plain_ratio(&self) -> Option<f64> {
+        let paired = self
+            .rounds
+            .iter()
+            .zip(self.plain())
+            .filter_map(|(round, plain)| Some(round.get(&Contender::Unary)?.per_second() / plain?));
+        median(&paired.collect::<Vec<_>>())
+    }
+
+    fn database_cpu(&self, contender: Contender) -> Vec<f64> {
+        self.of(contender).into_iter().filter_map(Measured::database_micros).collect()
+    }
+
     fn latency(&self, contender: Contender) -> Histogram<u64> {
         let mut all = histogram();
         for measured in self.of(contender) {
@@ -73,7 +110,7 @@ impl Figures {
 
     /// One row a contender.
     pub fn table(&self) -> String {
-        const HEADS: [&str; 9] = [
+        const HEADS: [&str; 10] = [
             "contender",
             "calls/s (median)",
             "min",
@@ -82,6 +119,7 @@ impl Figures {
             "p99 µs",
             "p999 µs",
             "server CPU µs/call",
+            "database CPU µs/call",
             "server MiB",
         ];
         let row = |contender: &Contender| {
@@ -97,6 +135,8 @@ impl Figures {
                 latency.value_at_quantile(0.99).to_string(),
                 latency.value_at_quantile(0.999).to_string(),
                 format!("{:.1}", median(&self.each(*contender, Measured::cpu_micros))?),
+                median(&self.database_cpu(*contender))
+                    .map_or("-".to_owned(), |micros| format!("{micros:.1}")),
                 resident.to_string(),
             ])
         };
@@ -125,7 +165,7 @@ impl Figures {
     }
 
     /// The last line; a contender that was not measured has no figure there.
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self, engine: Engine) -> Summary {
         use Contender::{Echo, EchoStream, Stream, Tonic, Unary};
         let mut summary = Summary::new("headline");
         let mut put = |key, value: Option<f64>, decimals| {
@@ -140,9 +180,19 @@ impl Figures {
             #[allow(clippy::cast_precision_loss, reason = "microseconds of a call are far below 2^53")]
             median(&self.each(Unary, |measured| measured.latency.value_at_quantile(share) as f64 / 1_000.0))
         };
-        put("echo_per_s", speed(Echo), 0);
-        put("unary_per_s", speed(Unary), 0);
-        put("unary_ratio", self.ratio(Unary, Echo), 3);
+        match engine {
+            Engine::Embedded => {
+                put("echo_per_s", speed(Echo), 0);
+                put("unary_per_s", speed(Unary), 0);
+                put("unary_ratio", self.ratio(Unary, Echo), 3);
+            }
+            Engine::Postgres => {
+                let plain: Vec<_> = self.plain().into_iter().flatten().collect();
+                put("plain_per_s", median(&plain), 0);
+                put("postgres_per_s", speed(Unary), 0);
+                put("plain_ratio", self.plain_ratio(), 3);
+            }
+        }
         put("p50_ms", quantile(0.5), 3);
         put("p99_ms", quantile(0.99), 3);
         put("p999_ms", quantile(0.999), 3);
@@ -195,6 +245,7 @@ mod tests {
             length: Duration::from_secs(1),
             latency,
             cpu: Duration::from_millis(answered / 100),
+            database_cpu: None,
             resident_mib: 30,
             errors,
             first_error: (errors > 0).then(|| "no".to_owned()),
@@ -222,7 +273,7 @@ mod tests {
             [2000, 2000, 400, 3000, 300],
             [2000, 4000, 2000, 1000, 800],
         ]);
-        let line = figures.summary().line();
+        let line = figures.summary(Engine::Embedded).line();
         assert_eq!(
             line,
             "headline: echo_per_s=2000 unary_per_s=900 unary_ratio=0.500 p50_ms=2.000 p99_ms=2.000 \
@@ -231,6 +282,26 @@ mod tests {
         );
         let keys: Vec<_> = line.split(' ').skip(1).filter_map(|word| word.split('=').next()).collect();
         assert_eq!(keys, KEYS);
+    }
+
+    #[test]
+    fn the_baseline_is_the_faster_one_of_each_round() {
+        use Contender::{Plain16, Plain64, Unary};
+        let mut figures = Figures::default();
+        for [plain16, unary, plain64] in [[100, 600, 200], [400, 800, 100], [100, 900, 300]] {
+            figures.begin_round();
+            for (contender, answered) in [(Plain16, plain16), (Unary, unary), (Plain64, plain64)] {
+                figures.add(contender, measured(answered, 2_000, 0));
+            }
+        }
+        let line = figures.summary(Engine::Postgres).line();
+        assert_eq!(
+            line,
+            "headline: plain_per_s=300 postgres_per_s=800 plain_ratio=3.000 p50_ms=2.000 p99_ms=2.000 \
+             p999_ms=2.000"
+        );
+        let keys: Vec<_> = line.split(' ').skip(1).filter_map(|word| word.split('=').next()).collect();
+        assert_eq!(keys, POSTGRES_KEYS);
     }
 
     #[test]
@@ -247,7 +318,7 @@ mod tests {
         let mut figures = Figures::default();
         figures.begin_round();
         figures.add(Contender::Echo, measured(100, 10, 0));
-        assert_eq!(figures.summary().line(), "headline: echo_per_s=100");
+        assert_eq!(figures.summary(Engine::Embedded).line(), "headline: echo_per_s=100");
         assert_eq!(figures.table().lines().count(), 2);
     }
 

@@ -9,6 +9,13 @@
 //! * `echo-stream` and `stream`: echo and gateway again, with as many taps at once,
 //!   each on a stream and a connection of its own.
 //!
+//! With `--engine postgres` the gateway keeps its journal in a database and the
+//! contenders are another three:
+//!
+//! * `plain-16` and `plain-64`: so many connections to a database of the same schema on
+//!   the same server, each writing one tap a transaction;
+//! * `unary`: the gateway.
+//!
 //! Figures of a shared machine drift; so contenders are interleaved, ratios are
 //! taken within a round, and medians are over rounds.
 
@@ -16,6 +23,7 @@ mod contenders;
 mod drive;
 mod echo;
 mod figures;
+mod plain;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -28,15 +36,21 @@ use self::{
     figures::Figures,
 };
 use crate::{
+    postgres::Engine,
     process,
     report::{Verdict, known_keys},
     require::Requirement,
     riders::Way,
 };
 
-/// Measures the gateway against servers that do no work.
+/// Measures the gateway against servers that do no work, or, on PostgreSQL, against
+/// one commit a request.
 #[derive(Debug, Args)]
 pub struct Headline {
+    /// What keeps journal and state, and with it who the gateway is measured against.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+
     /// Rounds; figures are their medians.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -78,11 +92,34 @@ pub enum Contender {
     Unary,
     EchoStream,
     Stream,
+    Plain16,
+    Plain64,
 }
 
 impl Contender {
-    const ALL: [Contender; 5] =
-        [Contender::Tonic, Contender::Echo, Contender::Unary, Contender::EchoStream, Contender::Stream];
+    const ALL: [Contender; 7] = [
+        Contender::Tonic,
+        Contender::Echo,
+        Contender::Unary,
+        Contender::EchoStream,
+        Contender::Stream,
+        Contender::Plain16,
+        Contender::Plain64,
+    ];
+
+    /// Who is measured with a gateway on this engine.
+    const fn with(engine: Engine) -> &'static [Contender] {
+        match engine {
+            Engine::Embedded => &[
+                Contender::Tonic,
+                Contender::Echo,
+                Contender::Unary,
+                Contender::EchoStream,
+                Contender::Stream,
+            ],
+            Engine::Postgres => &[Contender::Plain16, Contender::Unary, Contender::Plain64],
+        }
+    }
 
     /// The name in tables and keys.
     pub const fn name(self) -> &'static str {
@@ -92,6 +129,8 @@ impl Contender {
             Contender::Unary => "unary",
             Contender::EchoStream => "echo-stream",
             Contender::Stream => "stream",
+            Contender::Plain16 => "plain-16",
+            Contender::Plain64 => "plain-64",
         }
     }
 }
@@ -111,7 +150,12 @@ impl Headline {
     /// # Errors
     /// When something cannot be started or measured.
     pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
-        known_keys(&self.require, figures::KEYS)?;
+        known_keys(&self.require, figures::keys(self.engine))?;
+        if let Some(only) = self.only
+            && !Contender::with(self.engine).contains(&only)
+        {
+            anyhow::bail!("{} is not measured on this engine", only.name());
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(usize::from(self.client_threads))
             .enable_all()
@@ -129,26 +173,27 @@ impl Headline {
         let mut figures = Figures::default();
         let load_before = process::load_average();
         for round in 0..self.rounds {
-            figures.syncs.extend(process::sync_times(contenders.folder(), SYNCS)?);
+            figures.syncs.extend(process::sync_times(&contenders.disk(), SYNCS)?);
             figures.begin_round();
-            for contender in turn(round, self.only) {
+            for contender in turn(round, self.engine, self.only) {
                 let measured = contenders.measure(contender, WARM_UP, length).await?;
                 print_line(round, contender, &measured);
                 figures.add(contender, measured);
             }
         }
-        contenders.stop()?;
+        let mut broken = contenders.stop()?;
+        broken.extend(figures.broken());
         println!("\n{}", figures.table());
         println!("{}", figures.beside(&load_before, &process::load_average()));
-        Ok(Verdict { summary: figures.summary(), broken: figures.broken() })
+        Ok(Verdict { summary: figures.summary(self.engine), broken })
     }
 }
 
 /// Who comes when: the order moves on with every round, so that nobody always
 /// follows the same neighbour.
-fn turn(round: u32, only: Option<Contender>) -> Vec<Contender> {
-    let first = round as usize % Contender::ALL.len();
-    let mut order = Contender::ALL;
+fn turn(round: u32, engine: Engine, only: Option<Contender>) -> Vec<Contender> {
+    let mut order = Contender::with(engine).to_vec();
+    let first = round as usize % order.len();
     order.rotate_left(first);
     order.into_iter().filter(|contender| only.is_none_or(|only| only == *contender)).collect()
 }
@@ -171,10 +216,13 @@ mod tests {
 
     #[test]
     fn the_order_moves_on_and_everybody_has_a_turn() {
-        use Contender::{Echo, EchoStream, Stream, Tonic, Unary};
-        assert_eq!(turn(0, None), [Tonic, Echo, Unary, EchoStream, Stream]);
-        assert_eq!(turn(1, None), [Echo, Unary, EchoStream, Stream, Tonic]);
-        assert_eq!(turn(7, None), [Unary, EchoStream, Stream, Tonic, Echo]);
-        assert_eq!(turn(1, Some(Unary)), [Unary]);
+        use Contender::{Echo, EchoStream, Plain16, Plain64, Stream, Tonic, Unary};
+        use Engine::{Embedded, Postgres};
+        assert_eq!(turn(0, Embedded, None), [Tonic, Echo, Unary, EchoStream, Stream]);
+        assert_eq!(turn(1, Embedded, None), [Echo, Unary, EchoStream, Stream, Tonic]);
+        assert_eq!(turn(7, Embedded, None), [Unary, EchoStream, Stream, Tonic, Echo]);
+        assert_eq!(turn(1, Embedded, Some(Unary)), [Unary]);
+        assert_eq!(turn(0, Postgres, None), [Plain16, Unary, Plain64]);
+        assert_eq!(turn(4, Postgres, None), [Unary, Plain64, Plain16]);
     }
 }

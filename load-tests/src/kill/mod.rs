@@ -138,7 +138,7 @@ impl Kill {
         println!("seed {seed}; making keys and cards …");
         let home = holders(&HOMES[0], HOME_CARDS);
         let database = (self.engine == Engine::Postgres).then(|| Database::start(1));
-        let beijing = Beijing::prepare_on(Folder::new(self.data.as_deref())?, &home, database)?;
+        let beijing = Beijing::prepare(Folder::new(self.data.as_deref())?, &home, database)?;
         let vault = beijing.vault()?;
         let foreign = HOMES[1..].iter().flat_map(|home| holders(home, FOREIGN_CARDS_EACH)).collect();
         let crowd = Arc::new(Crowd::new(riders(home, &vault)?, riders(foreign, &vault)?));
