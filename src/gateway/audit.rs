@@ -16,7 +16,7 @@ use crate::{
         CorruptAggregate, Decision, Detail, Millis, Outcome, ParticipantId, Reason, RequestId, Scene,
         TerminalId, TransactionId,
     },
-    store::{Committed, UnitMeta},
+    store::{Committed, UnitMeta, is_same_request},
 };
 
 /// The method under which a sum stands by itself.
@@ -219,10 +219,15 @@ impl Gateway {
             step.entry.request_id == request.as_bytes() && step.entry.participant == participant.as_str()
         });
         match made {
-            Some(made) if made.entry.fingerprint == fingerprint => Ok(Some(last)),
+            Some(made) if is_same(&made.entry.fingerprint, fingerprint) => Ok(Some(last)),
             Some(_) | None => Err(crate::store::StoreError::RequestIdMisused.into()),
         }
     }
+}
+
+/// An entry whose fingerprint is none made no request.
+fn is_same(made: &[u8], asked: &[u8; 32]) -> bool {
+    made.try_into().is_ok_and(|made| is_same_request(made, asked))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     },
     limits,
     model::{
-        AggregateKey, Fen, Purpose, Reason, Scene, TransactionId,
+        AggregateKey, Fen, Purpose, Reason, RequestId, Scene, TransactionId,
         record::{Entry, Payment},
     },
     scenes::card::Granted,
@@ -105,14 +105,18 @@ impl Gateway {
         if matches!(later, Later::Reverse { .. }) {
             reversed_by_somebody(call.caller.participant.role, header)?;
         }
-        let (transaction, steps) = self.correctable(call, of, later).await?;
+        let (transaction, steps) = self.correctable(call, header, of, later).await?;
         has_room(&steps, later)?;
         let first = &steps.first().ok_or_else(Refusal::internal)?.entry;
-        // The purpose is that of what was paid for.
-        let scene = Scene::from_name(&first.scene).ok_or_else(Refusal::internal)?;
-        self.live.load().policy.accepts(scene, header.purpose).map_err(Refusal::forbidden)?;
-        self.clock_is_sane(header)?;
         let mut known = payment::known(steps.iter().map(|step| &*step.entry));
+        if known.is_withdrawn {
+            self.accepts_somewhere(call, header.purpose)?;
+        } else {
+            // The purpose is that of what was paid for.
+            let scene = Scene::from_name(&first.scene).ok_or_else(Refusal::internal)?;
+            self.live.load().policy.accepts(scene, header.purpose).map_err(Refusal::forbidden)?;
+        }
+        self.clock_is_sane(header)?;
         if first.participant != call.caller.participant.id.as_str() {
             // The holder's name is the seller's alone: two participants must not be
             // able to join their records by it.
@@ -133,6 +137,7 @@ impl Gateway {
     async fn correctable(
         &self,
         call: &Call,
+        header: &Header,
         of: TransactionKey,
         later: Later,
     ) -> Result<(TransactionId, Vec<Committed>), Refusal> {
@@ -141,7 +146,13 @@ impl Gateway {
         let transaction = match of {
             TransactionKey::Transaction(id) => id,
             TransactionKey::Request(request) => {
-                let found = self.store.find(&participant.id, request).await?.ok_or_else(unknown)?;
+                let found = match self.store.find(&participant.id, request).await? {
+                    Some(found) => found,
+                    None if matches!(later, Later::Reverse { .. }) => {
+                        self.withdraw(call, header, request).await?
+                    }
+                    None => return Err(unknown()),
+                };
                 transaction_of(&found.entry)?
             }
         };
@@ -150,6 +161,38 @@ impl Gateway {
         let own = first.entry.participant == participant.id.as_str();
         let desk = participant.role == Role::Operator && matches!(later, Later::Reverse { .. });
         if own || desk { Ok((transaction, steps)) } else { Err(unknown()) }
+    }
+
+    /// Takes back a request that has not come: its id is used up, so that it is never
+    /// done when it comes. Where it came in this very moment, what came of it.
+    pub(super) async fn withdraw(
+        &self,
+        call: &Call,
+        header: &Header,
+        request: RequestId,
+    ) -> Result<Committed, Refusal> {
+        if request == header.request {
+            return Err(Refusal::invalid(vec![Violation::new(
+                "request_id",
+                "须为被冲正请求的编号，不能是本请求自己的编号",
+                "must name the request that is taken back, and is the reversal's own id",
+            )]));
+        }
+        self.accepts_somewhere(call, header.purpose)?;
+        self.clock_is_sane(header)?;
+        let ask = Ask { step: Step::withdrawing(request), ..self.ask(call, header) };
+        self.commit(&ask, Vec::new(), |_, _| Ok(payment::withdrawn())).await
+    }
+
+    /// What a request was about that never came is not known: a purpose will do that
+    /// one of the caller's scenes accepts.
+    fn accepts_somewhere(&self, call: &Call, purpose: Purpose) -> Result<(), Refusal> {
+        let live = self.live.load();
+        let accepts = |scene: &Scene| live.policy.accepts(*scene, purpose).is_ok();
+        match call.caller.participant.scenes.iter().any(accepts) {
+            true => Ok(()),
+            false => Err(Refusal::forbidden(Reason::PurposeNotPermitted)),
+        }
     }
 
     /// Lets a reservation go whose time is over; the task's own step.

@@ -94,6 +94,7 @@ reasons! {
     NothingCaptured "NOTHING_CAPTURED" "该交易没有可退的金额" "nothing was taken under this transaction, or all of it was given back";
     AmountExceedsCapture "AMOUNT_EXCEEDS_CAPTURE" "退款超过可退金额" "the amount is more than is left of what was taken";
     AlreadyReversed "ALREADY_REVERSED" "该交易已冲正" "the transaction was reversed already";
+    ReversedBeforeArrival "REVERSED_BEFORE_ARRIVAL" "该请求到达前已被冲正，未予办理" "the request was taken back before it came; nothing was done";
     CapExceeded "CAP_EXCEEDED" "超过当日限额" "a daily limit would be exceeded";
     // Outcomes and the way.
     BackendUnavailable "BACKEND_UNAVAILABLE" "业务系统暂不可用，请稍后再试" "the service's system is not available; try later";

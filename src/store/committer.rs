@@ -21,6 +21,7 @@ use super::{
     draft::{Draft, Made, stored_size},
     effects::{Claim, ClaimKey, EntryEffects, Location, claim_key, corrupt, stored_behind},
     inbox::{Health, Inbox, Replay, Reply, Waiting},
+    is_same_request,
     overlay::{Layer, Overlay},
     recent::Recent,
     room::Room,
@@ -198,7 +199,9 @@ impl Committer {
             Some((request, fingerprint)) => {
                 let key = claim_key(unit.meta.participant.as_str(), request.as_bytes());
                 match self.claim(&key)? {
-                    Some(Claim { transaction, step, fingerprint: earlier }) if earlier == fingerprint => {
+                    Some(Claim { transaction, step, fingerprint: made })
+                        if is_same_request(&made, &fingerprint) =>
+                    {
                         return Ok(Ran::Replay(Replay { transaction, step }));
                     }
                     Some(_) => return Err(StoreError::RequestIdMisused),

@@ -126,7 +126,19 @@ pub enum Step {
     Note,
 }
 
+/// Stands as the fingerprint of a request that was taken back before it came; SM3 of
+/// no payload that anybody knows.
+const WITHDRAWN: [u8; 32] = [0xff; 32];
+
 impl Step {
+    /// The first step of a transaction that stands for a request which has not come:
+    /// it claims that request's id whatever its payload, so that the request is
+    /// answered with this step when it comes, and never run. Where the request was
+    /// faster the unit is not run, and what came of the request is answered.
+    pub const fn withdrawing(request: RequestId) -> Self {
+        Step::First { request, fingerprint: WITHDRAWN }
+    }
+
     /// The request that asks for the step, with its fingerprint.
     pub const fn claims(&self) -> Option<(RequestId, [u8; 32])> {
         match self {
@@ -136,6 +148,12 @@ impl Step {
             Step::Next | Step::Note => None,
         }
     }
+}
+
+/// Whether what made a claim and what asks for it now are the same request: by their
+/// payload, or because one of them takes the other back.
+pub fn is_same_request(made: &[u8; 32], asked: &[u8; 32]) -> bool {
+    made == asked || *made == WITHDRAWN || *asked == WITHDRAWN
 }
 
 /// Decides: the aggregates as they stand and the time of commitment come in, the

@@ -13,6 +13,8 @@ promises! {
     steps_follow_each_other_until_one_is_final,
     a_later_request_is_appended_and_its_repeat_answered,
     parallel_later_requests_have_one_effect_each,
+    a_request_that_is_taken_back_before_it_comes_is_never_done,
+    a_request_and_what_takes_it_back_at_once_have_one_answer,
     balances_and_totals_are_those_of_the_postings,
     a_unit_that_fails_fails_alone,
     the_time_of_commitment_never_goes_backwards,
@@ -158,6 +160,62 @@ async fn parallel_later_requests_have_one_effect_each(world: World) {
     assert_eq!(steps, [1, 2, 3, 4, 5, 6]);
     let stored = open.store().load(&code(1)).await.expect("readable").expect("there");
     assert_eq!(stored.revision, 7);
+    open.close().await;
+}
+
+async fn a_request_that_is_taken_back_before_it_comes_is_never_done(world: World) {
+    let open = world.open().await;
+    let back = open.commit(withdrawal(7, 1)).await.expect("committed");
+    assert_eq!((back.replayed, back.entry.status), (false, Status::Reversed.number()));
+    let late = open.commit(tap(7, 2, 1)).await.expect("answered");
+    assert_eq!((late.replayed, &late.entry), (true, &back.entry));
+    let again = open.commit(withdrawal(7, 3)).await.expect("answered");
+    assert_eq!((again.replayed, &again.entry), (true, &back.entry));
+    // A later request that was taken back is not done either.
+    open.commit(tap(1, 10, 2)).await.expect("committed");
+    let of_later = open.commit(withdrawal(8, 4)).await.expect("committed");
+    let mut late = later(8, 50);
+    late.transaction = transaction(10);
+    assert_eq!(open.commit(late).await.expect("answered").entry, of_later.entry);
+    // What came first is what there is to take back.
+    let done = open.commit(tap(9, 5, 3)).await.expect("committed");
+    assert_eq!(open.commit(withdrawal(9, 6)).await.expect("answered").entry, done.entry);
+    open.close().await;
+
+    let open = world.open().await;
+    let late = open.commit(tap(7, 20, 1)).await.expect("answered");
+    assert_eq!((late.replayed, &late.entry), (true, &back.entry));
+    world.assert_receipt(&late);
+    let found = open.store().find(&participant(), request(7)).await.expect("readable").expect("there");
+    assert_eq!(found.entry, back.entry);
+    assert_eq!(open.store().load(&code(1)).await.expect("readable"), None, "nothing was done");
+    open.close().await;
+}
+
+async fn a_request_and_what_takes_it_back_at_once_have_one_answer(world: World) {
+    let open = world.open().await;
+    let both = (0..100).map(|at| {
+        let (asks, takes_back) = (tap(at, 1_000 + at, 1), withdrawal(at, 2_000 + at));
+        let open = &open;
+        async move {
+            let (asked, back) = match at % 2 {
+                0 => tokio::join!(open.commit(asks), open.commit(takes_back)),
+                _ => {
+                    let (back, asked) = tokio::join!(open.commit(takes_back), open.commit(asks));
+                    (asked, back)
+                }
+            };
+            (asked.expect("answered"), back.expect("answered"))
+        }
+    });
+    let mut done = 0;
+    for (asked, back) in join_all(both).await {
+        assert_eq!(asked.entry, back.entry, "one of them was first, and both are told which");
+        assert_eq!([&asked, &back].iter().filter(|one| !one.replayed).count(), 1);
+        done += u64::from(asked.entry.status == Status::Completed.number());
+    }
+    let stored = open.store().load(&code(1)).await.expect("readable");
+    assert_eq!(stored.map_or(0, |stored| stored.revision), done);
     open.close().await;
 }
 

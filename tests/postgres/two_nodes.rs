@@ -1,11 +1,21 @@
 //! Two nodes on one database at once.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::{Arc, mpsc},
+    task::Poll,
+};
 
 use futures_util::future::join_all;
 use onecard::{model::*, store::*};
+use tokio::sync::oneshot;
 
-use crate::{units::*, world::*};
+use crate::{
+    server::{self, Server},
+    units::*,
+    world::*,
+};
 
 /// Every tap is sent to both nodes at the same time.
 async fn each_tap_on_both(
@@ -61,6 +71,94 @@ async fn parallel_taps_on_two_nodes_are_counted_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_taps_on_two_nodes_and_four_shards_are_counted_once() {
     parallel_taps_are_counted_once(World::postgres(4)).await;
+}
+
+/// A request comes to one node and what takes it back to the other.
+async fn taken_back_elsewhere(world: World) {
+    let (one, two) = (world.node("node-1").await, world.node("node-2").await);
+    let (mut done, mut withdrawn) = (0, 0);
+    for round in 0..8 {
+        let both = (round * 25..(round + 1) * 25).map(|at| {
+            let unit = if at % 2 == 0 { tap } else { tap_at_home };
+            let (asks, takes_back) = (unit(at, 1_000 + at, 1), withdrawal(at, 2_000 + at));
+            let (one, two) = (&one, &two);
+            async move { tokio::join!(one.commit(asks), two.commit(takes_back)) }
+        });
+        for (asked, back) in join_all(both).await {
+            let (asked, back) = (asked.expect("answered"), back.expect("answered"));
+            assert_eq!(asked.entry, back.entry, "one of them was first, and both are told which");
+            assert_eq!([asked.replayed, back.replayed].iter().filter(|replayed| !**replayed).count(), 1);
+            match asked.entry.status == Status::Completed.number() {
+                true => done += 1,
+                false => withdrawn += 1,
+            }
+        }
+    }
+    let stored = one.store().load(&code(1)).await.expect("readable");
+    assert_eq!(stored.map_or(0, |stored| stored.revision), done);
+    assert_eq!(done + withdrawn, 200);
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_done_on_one_node_or_taken_back_on_the_other() {
+    taken_back_elsewhere(World::postgres(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_done_in_one_shard_or_taken_back_in_another() {
+    taken_back_elsewhere(World::postgres(4)).await;
+}
+
+/// Keeps the lane that decides it, and the rows that it touches, until `go` is dropped.
+fn busy(number: u32, touches: Vec<AggregateKey>) -> (Unit, oneshot::Receiver<()>, mpsc::SyncSender<()>) {
+    let ((begin, began), (go, going)) = (oneshot::channel(), mpsc::sync_channel(1));
+    let unit = unit_with(number, first(number), touches, move |_, _| {
+        let _ = begin.send(());
+        let _ = going.recv();
+        Ok(Decision::new(Outcome::Approved))
+    });
+    (unit, began, go)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_gave_up_while_rows_were_locked_may_come_again() {
+    let server = server::shared();
+    let database = server.database();
+    let world = World::at(Server::url(&[server], &database), 1);
+    let (one, two) = (Arc::new(world.node("node-1").await), Arc::new(world.node("node-2").await));
+    one.commit(tap(1, 1, 1)).await.expect("committed");
+    let run = |node: &Arc<Open>, unit| {
+        let node = Arc::clone(node);
+        tokio::spawn(async move { node.commit(unit).await.expect("committed") })
+    };
+    // The second node holds the card's row; what is sent to the first goes into one
+    // batch, which waits for the row.
+    let (holds, held, let_go) = busy(100, vec![code(1)]);
+    let holds = run(&two, holds);
+    held.await.expect("running");
+    let (fills, filled, go_on) = busy(101, vec![]);
+    let fills = run(&one, fills);
+    filled.await.expect("running");
+    let mut gives_up = Box::pin(one.commit(tap(7, 7, 1)));
+    let mut stays = Box::pin(one.commit(tap(8, 8, 1)));
+    poll_fn(|context| Poll::Ready(gives_up.as_mut().poll(context).is_pending())).await;
+    poll_fn(|context| Poll::Ready(stays.as_mut().poll(context).is_pending())).await;
+    drop(go_on);
+    fills.await.expect("no panic");
+    let waits = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while server.psql(&database, waits) == "0" {}
+    drop(gives_up);
+    drop(let_go);
+    holds.await.expect("no panic");
+    stays.await.expect("committed");
+    let again = one.commit(tap(7, 77, 1)).await.expect("nothing is left of the call that was given up");
+    assert!(!again.replayed);
+    for node in [one, two] {
+        Arc::into_inner(node).expect("nobody else has it").close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

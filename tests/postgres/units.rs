@@ -54,6 +54,15 @@ pub fn first(number: u32) -> Step {
     Step::First { request: request(number), fingerprint: [number as u8; 32] }
 }
 
+/// Takes back request `number` before it comes.
+pub fn withdrawal(number: u32, transaction: u32) -> Unit {
+    unit_with(transaction, Step::withdrawing(request(number)), vec![], |_, _| {
+        let mut decision = Decision::new(Outcome::Declined(Reason::ReversedBeforeArrival));
+        decision.status = Status::Reversed;
+        Ok(decision)
+    })
+}
+
 fn put(key: &AggregateKey, body: Vec<u8>) -> Write {
     Write { key: key.clone(), schema: 1, body: Some(body.into()) }
 }

@@ -304,6 +304,42 @@ fn only_who_sold_gives_back_and_the_desk_takes_back() {
     });
 }
 
+#[test]
+fn a_reversal_that_overtakes_its_tap_is_the_end_of_it() {
+    in_a_town_of_its_own(
+        |_| {},
+        async |stage| {
+            let gate = stage.terminal("bj-metro-gate-01").await;
+            let card = stage.card("bj");
+            let (from, to) = stations("beijing");
+            approved(&gate.tap(card.tap(&gate, TapKind::Entry, from)).await.expect("answered").answer);
+            let exit = card.tap(&gate, TapKind::Exit, to);
+            let request_id = exit.header.as_ref().expect("a header").request_id.clone();
+            let request = reversal(&gate, By::RequestId(request_id.clone()));
+            let back = gate.reverse(request.clone()).await.expect("answered");
+            granted(&back.answer, TransactionStatus::Reversed);
+            let late = gate.tap(exit.clone()).await.expect("answered");
+            declined(&late.answer, "REVERSED_BEFORE_ARRIVAL");
+            assert_eq!(late.charge, None, "nothing is charged");
+
+            stage.kill("beijing").await;
+            stage.restart("beijing").await;
+            let gate = stage.terminal("bj-metro-gate-01").await;
+            assert_eq!(gate.tap(exit).await.expect("answered").answer, late.answer);
+            assert_eq!(gate.reverse(request).await.expect("answered").answer, back.answer);
+            let again = gate.reverse(reversal(&gate, By::RequestId(request_id.clone()))).await;
+            declined(&again.expect("answered").answer, "ALREADY_REVERSED");
+            let found = gate.transaction(TransactionKey::Request(request_id.clone())).await.expect("found");
+            assert_eq!(found.request_id, request_id);
+            let answer = found.answer.expect("an answer");
+            assert_eq!((answer.status(), answer.reason.as_str()), (TransactionStatus::Reversed, ""));
+            assert!(found.steps.iter().all(|step| step.amount_fen == 0), "no money moved: {:?}", found.steps);
+            // The ride is still open, and another tap ends it.
+            approved(&gate.tap(card.tap(&gate, TapKind::Exit, to)).await.expect("answered").answer);
+        },
+    );
+}
+
 async fn request_of(gate: &Terminal, transaction: &str) -> String {
     became(gate, transaction).await.request_id
 }

@@ -331,3 +331,97 @@ async fn a_transaction_has_no_more_steps_than_its_bound_and_can_still_be_reverse
     let refused = bj.gateway.money(&call, bj.header(250, Purpose::LibraryLoan), ask).await;
     assert_refused(refused, RefusalKind::Invalid, Reason::FieldInvalid);
 }
+
+async fn take_back(region: &Region, request: u8, of: u8) -> Result<Committed, Refusal> {
+    let call = region.call("lib:desk", &method::REVERSE);
+    let of = TransactionKey::Request(RequestId::from_bytes([of; 16]));
+    let ask = MoneyAsk::Later { of, later: Later::Reverse { cause: Cause::Terminal } };
+    region.gateway.money(&call, region.header(request, Purpose::LibraryLoan), ask).await
+}
+
+#[tokio::test]
+async fn a_request_that_was_reversed_before_it_came_is_never_done() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    let entries = bj.entries();
+    assert_refused(take_back(&bj, 3, 3).await, RefusalKind::Invalid, Reason::FieldInvalid);
+    let call = bj.call("lib:desk", &method::REVERSE);
+    let of = TransactionKey::Request(RequestId::from_bytes([2; 16]));
+    let ask = MoneyAsk::Later { of, later: Later::Reverse { cause: Cause::Terminal } };
+    let for_a_ride = bj.gateway.money(&call, bj.header(3, Purpose::TransitRide), ask).await;
+    assert_refused(for_a_ride, RefusalKind::Forbidden, Reason::PurposeNotPermitted);
+    assert_eq!(bj.entries(), entries, "what is refused takes no request back");
+
+    let back = take_back(&bj, 3, 2).await.expect("an answer");
+    assert_ended(&back, Status::Reversed, "");
+    let late = reserve(&bj, 2, session, 5_000, 60_000).await;
+    assert!(late.replayed);
+    assert_ended(&late, Status::Reversed, "REVERSED_BEFORE_ARRIVAL");
+    assert!(bj.gateway.store().due_tasks(i64::MAX, 9).await.expect("readable").is_empty());
+    let repeat = take_back(&bj, 3, 2).await.expect("an answer");
+    assert_eq!((repeat.replayed, &repeat.entry), (true, &back.entry));
+    let another = take_back(&bj, 4, 2).await.expect("an answer");
+    assert_ended(&another, Status::Reversed, "ALREADY_REVERSED");
+    let refund = Later::Refund { amount: Fen::new(1), cause: Cause::Holder };
+    assert_ended(&later(&bj, 5, id_of(&back), refund).await, Status::Reversed, "ALREADY_REVERSED");
+    let capture = Later::Capture { amount: Fen::new(1) };
+    assert_ended(&later(&bj, 6, id_of(&back), capture).await, Status::Reversed, "NOTHING_RESERVED");
+
+    let bj = bj.restart();
+    let late = reserve(&bj, 2, session, 5_000, 60_000).await;
+    assert_ended(&late, Status::Reversed, "REVERSED_BEFORE_ARRIVAL");
+}
+
+#[tokio::test]
+async fn a_reversal_that_was_cut_off_half_way_is_finished_by_its_repeat() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    // The first of the two steps of such a reversal.
+    let call = bj.call("lib:desk", &method::REVERSE);
+    let header = bj.header(3, Purpose::LibraryLoan);
+    let half = bj.gateway.withdraw(&call, &header, RequestId::from_bytes([2; 16])).await.expect("committed");
+    let late = reserve(&bj, 2, session, 5_000, 60_000).await;
+    assert_eq!(late.entry, half.entry);
+    let back = take_back(&bj, 3, 2).await.expect("an answer");
+    assert_ended(&back, Status::Reversed, "");
+    assert_eq!((id_of(&back), back.replayed), (id_of(&half), false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_request_and_its_reversal_at_once_leave_nothing_standing() {
+    let (bj, _tj) = regions();
+    let session = session(&bj, 1, &bj.import(1).await).await;
+    let bj = Arc::new(bj);
+    let mut came_late = 0;
+    for at in 0..80 {
+        let (request, reversal) = (2 + at * 3, 3 + at * 3);
+        let start = Arc::new(tokio::sync::Barrier::new(2));
+        let asks = tokio::spawn({
+            let (bj, start) = (Arc::clone(&bj), Arc::clone(&start));
+            async move {
+                start.wait().await;
+                reserve(&bj, request, session, 5_000, 60_000).await
+            }
+        });
+        let takes_back = tokio::spawn({
+            let bj = Arc::clone(&bj);
+            async move {
+                start.wait().await;
+                take_back(&bj, reversal, request).await.expect("an answer")
+            }
+        });
+        let (asked, back) = (asks.await.expect("no panic"), takes_back.await.expect("no panic"));
+        assert_ended(&back, Status::Reversed, "");
+        assert_eq!(id_of(&asked), id_of(&back), "the reversal took back this very request");
+        came_late += usize::from(asked.entry.reason == "REVERSED_BEFORE_ARRIVAL");
+        let stands = bj.gateway.store().steps(id_of(&asked)).await.expect("readable");
+        assert_ended(stands.last().expect("there"), Status::Reversed, "");
+    }
+    assert!(bj.gateway.store().due_tasks(i64::MAX, 9).await.expect("readable").is_empty());
+    let open = bj.gateway.store().scan(crate::model::AggregateKind::Payment).await.expect("readable");
+    for (_, file) in open {
+        let file: crate::model::record::Payment = crate::model::decoded(&file.body).expect("a payment");
+        assert_eq!((file.reserved_fen, file.reversed), (0, true));
+    }
+    println!("{came_late} of 80 came after their reversal");
+}

@@ -123,6 +123,15 @@ pub fn decide_reserve(ask: &ReserveAsk, about: About, now: Millis) -> Decision {
     with(decision, about)
 }
 
+/// Decides about a request that is taken back before it came: its id is used up, and
+/// nothing is ever done. The request may have been of any scene, so that no detail is
+/// told; whom it would have been about is not known.
+pub fn withdrawn() -> Decision {
+    let mut decision = Decision::new(Outcome::Declined(Reason::ReversedBeforeArrival));
+    decision.status = Status::Reversed;
+    decision
+}
+
 /// A request about money that is declined; the transaction stays as it is.
 pub fn declined(reason: Reason, about: About) -> Decision {
     with(Decision::new(Outcome::Declined(reason)), about)

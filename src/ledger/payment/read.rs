@@ -17,6 +17,8 @@ pub struct Known {
     /// The step whose postings a refund or a reversal takes back.
     pub capture_step: Option<u32>,
     pub about: About,
+    /// Stands for a request that was taken back before it came.
+    pub is_withdrawn: bool,
     /// Not final: a backend has not said, or a reservation stands.
     pub is_open: bool,
 }
@@ -35,6 +37,10 @@ pub fn known<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Known {
             pairwise: PairwiseHolder::from_slice(&first.pairwise_holder).ok(),
         };
         known.is_open = Status::from_number(entry.status).is_some_and(|status| !status.is_final());
+        if entry.step == 0 && entry.status == Status::Reversed.number() {
+            known.is_withdrawn = true;
+            known.payment = Some(booked(first, entry));
+        }
         if entry.corrects_step == 0 && !entry.postings.is_empty() {
             known.capture_step = Some(entry.step);
             known.payment = Some(booked(first, entry));

@@ -104,13 +104,19 @@ pub fn refund(payment: &Payment, amount: Fen) -> Result<Moved, Reason> {
 }
 
 /// Takes back everything that is left; a reservation is let go. When refunds have
-/// given everything back already there is nothing to reverse.
+/// given everything back already there is nothing to reverse. What was taken back
+/// before it came is taken back once, like anything else.
 ///
 /// # Errors
 /// `AlreadyReversed`, `NothingCaptured`.
 pub fn reverse(payment: &Payment) -> Result<Moved, Reason> {
     if payment.status == Status::Reserved.number() {
         return release(payment);
+    }
+    if payment.status == Status::Reversed.number() && !payment.reversed {
+        // Taken back before it came, and this is who took it back.
+        let after = Payment { reversed: true, ..payment.clone() };
+        return Ok(Moved { payment: after, postings: Vec::new(), amount: Fen::ZERO, corrects: false });
     }
     let left = left(payment)?;
     if left == Fen::ZERO {

@@ -18,6 +18,7 @@ use crate::{
         Step, StoreError, Unit,
         draft::{Draft, Settled},
         effects::{Claim, ClaimKey, Row, corrupt, stored_behind},
+        is_same_request,
         task_rows::task_of,
     },
 };
@@ -138,13 +139,17 @@ pub(super) fn decide(
             }
             What::Unit { unit, claim_shard } => {
                 let claim = claim_of(&unit).map(|(key, _)| (claim_shard, key));
-                match deciding.run(*unit, claim_shard, decided.settled.len()) {
-                    Ok(Ran::Settled(settled)) => {
-                        decided.settled.push(*settled);
-                        decided.waiting.push(reply);
+                // Who has gone away while the rows were locked leaves a claim behind, and
+                // nothing else is done for him.
+                if !reply.is_closed() {
+                    match deciding.run(*unit, claim_shard, decided.settled.len()) {
+                        Ok(Ran::Settled(settled)) => {
+                            decided.settled.push(*settled);
+                            decided.waiting.push(reply);
+                        }
+                        Ok(Ran::Answer(answer)) => decided.after.push((reply, Ok(answer))),
+                        Err(error) => decided.after.push((reply, Err(error))),
                     }
-                    Ok(Ran::Answer(answer)) => decided.after.push((reply, Ok(answer))),
-                    Err(error) => decided.after.push((reply, Err(error))),
                 }
                 // Made by this batch, and perhaps by no unit of it in the end.
                 if let Some(claim) = claim
@@ -209,7 +214,7 @@ impl Deciding<'_> {
         let transaction = unit.transaction;
         let mut claim = None;
         if let Some((key, fingerprint)) = claim_of(&unit) {
-            let same = |made: [u8; 32]| match made == fingerprint {
+            let same = |made: [u8; 32]| match is_same_request(&made, &fingerprint) {
                 true => Ok(()),
                 false => Err(StoreError::RequestIdMisused),
             };

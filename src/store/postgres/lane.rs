@@ -179,7 +179,6 @@ impl Working {
                     }
                 }
             }
-            jobs.retain(|job| !job.reply.is_closed());
         };
         self.decided(jobs, locked, started).await
     }

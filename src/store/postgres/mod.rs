@@ -54,7 +54,7 @@ use self::{
 };
 use super::{
     Balance, Committed, DueTask, LedgerTotals, Part, Proof, Store, StoreError, StoreObserver, TaskLease,
-    Unit, chain::key_id, effects::corrupt, verify::CheckSignature,
+    Unit, chain::key_id, effects::corrupt, is_same_request, verify::CheckSignature,
 };
 use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
@@ -285,7 +285,7 @@ impl PostgresStore {
                 let Answer::Claimed(standing) = self.ask(self.lane_of(at, slot_of(&key)), job).await? else {
                     return Err(corrupt("a lane answered something else"));
                 };
-                if standing.fingerprint != fingerprint {
+                if !is_same_request(&standing.fingerprint, &fingerprint) {
                     return Err(StoreError::RequestIdMisused);
                 }
                 claim_shard = standing.unit_shard;
