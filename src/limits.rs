@@ -196,6 +196,10 @@ pub const WINDOW_SETTLES_MS: i64 = 60_000;
 /// 100 yuan, more than any city ride costs.
 pub const CHARGE_HELD_FEN: i64 = 10_000;
 
+/// So long before midnight what is held under a cap is held of the next day too: the
+/// longest call, and half as much again for a batch that waits for its disk.
+pub const CAPS_HELD_AHEAD_MS: i64 = 15_000;
+
 // ---- keys and trust --------------------------------------------------------
 
 /// Holder keys kept ready in memory: about 0.5 KB each make 32 MB; a miss costs

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use prost::Message as _;
@@ -15,7 +15,8 @@ use crate::{
         caps::{Cap, CapOn, lease, quota_id, takes},
         window::Window,
     },
-    model::{AggregateKey, Fen, ParticipantId, Posting, Reason, Scene, record::CapQuota},
+    limits,
+    model::{AggregateKey, Fen, Millis, ParticipantId, Posting, Reason, Scene, record::CapQuota},
 };
 
 /// `ledger.toml` as it is written.
@@ -102,7 +103,8 @@ pub(super) struct Leases(Mutex<HashMap<CapOn, Arc<Leased>>>);
 /// What is left of one cap's leases.
 #[derive(Debug, Default)]
 pub(super) struct Leased {
-    day: Mutex<Option<Day>>,
+    /// The newest two that were asked for: about midnight both are in use.
+    days: Mutex<[Option<Day>; 2]>,
     /// One asks for more, the others wait for what it gets.
     asking: tokio::sync::Mutex<()>,
 }
@@ -125,45 +127,51 @@ impl Leases {
 }
 
 impl Leased {
-    fn day(&self) -> MutexGuard<'_, Option<Day>> {
-        self.day.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at what there is of a window; `None` where nothing is.
+    fn day<T>(&self, window: Window, look: impl FnOnce(&mut Day) -> T) -> Option<T> {
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        days.iter_mut().flatten().find(|day| day.window == window).map(look)
     }
 
     /// Takes `least` to `most` of what is left of the window.
     fn take(&self, window: Window, least: i64, most: i64) -> Option<i64> {
-        let mut day = self.day();
-        let day = day.as_mut().filter(|day| day.window == window && day.left >= least)?;
-        let taken = most.min(day.left);
-        day.left -= taken;
-        Some(taken)
+        self.day(window, |day| {
+            let taken = most.min(day.left);
+            (day.left >= least).then(|| {
+                day.left -= taken;
+                taken
+            })
+        })?
     }
 
     /// Puts back what was not spent, or adds a lease. What belongs to a window that
-    /// is over is forgotten.
+    /// is long over is forgotten.
     fn add(&self, window: Window, fen: i64) {
-        let mut day = self.day();
-        match day.as_mut() {
-            Some(day) if day.window == window => day.left += fen,
-            Some(day) if day.window > window => {}
-            Some(_) | None => *day = Some(Day { window, left: fen, refused: None }),
+        if self.day(window, |day| day.left += fen).is_some() {
+            return;
+        }
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        // The older one makes room; a place that was never used is older than any.
+        if let Some(older) = days.iter_mut().min_by_key(|day| day.map(|day| day.window))
+            && older.is_none_or(|day| day.window < window)
+        {
+            *older = Some(Day { window, left: fen, refused: None });
         }
     }
 
     /// What is leased of the window, neither held nor spent.
     pub(super) fn left(&self, window: Window) -> i64 {
-        self.day().filter(|day| day.window == window).map_or(0, |day| day.left)
+        self.day(window, |day| day.left).unwrap_or(0)
     }
 
     fn refuse(&self, window: Window, daily: Fen, needs: i64) {
         self.add(window, 0);
-        if let Some(day) = self.day().as_mut().filter(|day| day.window == window) {
-            day.refused = Some((daily, needs));
-        }
+        self.day(window, |day| day.refused = Some((daily, needs)));
     }
 
     fn is_refused(&self, window: Window, daily: Fen, needs: i64) -> bool {
-        let day = self.day().filter(|day| day.window == window);
-        day.and_then(|day| day.refused).is_some_and(|(of, refused)| of == daily && needs >= refused)
+        let refused = self.day(window, |day| day.refused).flatten();
+        refused.is_some_and(|(of, refused)| of == daily && needs >= refused)
     }
 }
 
@@ -172,42 +180,69 @@ impl Leased {
 /// It belongs into the unit's decision and is spent there: who asked may go away
 /// while the unit is in the queue or being written, and only the committer knows
 /// whether it was done.
+///
+/// It counts in the window of the commitment: shortly before midnight there is room
+/// of both days in it, and what is committed after midnight spends the new day's.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct Hold(Vec<Held>);
+
+#[derive(Debug)]
+struct Held {
     window: Window,
-    held: Vec<(CapOn, Arc<Leased>, i64)>,
+    on: CapOn,
+    leased: Arc<Leased>,
+    fen: i64,
 }
 
 impl Hold {
+    /// Whether this amount of every cap goes through when it is committed at `now`.
+    pub(super) fn lets(&self, amount: Fen, now: Millis) -> bool {
+        self.0.iter().all(|held| self.has(&held.on, amount, now))
+    }
+
+    /// Whether what these postings take goes through.
+    pub(super) fn lets_through(&self, postings: &[Posting], now: Millis) -> bool {
+        takes(postings).iter().all(|(on, amount)| self.has(on, *amount, now))
+    }
+
     /// Spends the same amount of every cap.
-    pub(super) fn spend(mut self, amount: Fen) {
-        self.held.iter_mut().for_each(|(_, _, held)| *held -= amount.get());
+    pub(super) fn spend(mut self, amount: Fen, now: Millis) {
+        self.of(now).for_each(|held| held.fen -= amount.get());
     }
 
     /// Spends what these postings take.
-    pub(super) fn spend_on(mut self, postings: &[Posting]) {
+    pub(super) fn spend_on(mut self, postings: &[Posting], now: Millis) {
         for (on, amount) in takes(postings) {
-            if let Some((_, _, held)) = self.held.iter_mut().find(|(known, _, _)| *known == on) {
-                *held -= amount.get();
+            if let Some(held) = self.of(now).find(|held| held.on == on) {
+                held.fen -= amount.get();
             }
         }
     }
 
-    /// Whether what these postings take goes through.
-    pub(super) fn lets_through(&self, postings: &[Posting]) -> bool {
-        takes(postings).iter().all(|(on, amount)| {
-            let capped = self.held.iter().find(|(capped, _, _)| capped == on);
-            capped.is_none_or(|(_, _, held)| amount.get() <= *held)
-        })
+    fn of(&mut self, now: Millis) -> impl Iterator<Item = &mut Held> {
+        self.0.iter_mut().filter(move |held| held.window.holds(now))
+    }
+
+    /// What is not capped has room enough; what is capped, where room of the day of
+    /// `now` is held.
+    fn has(&self, on: &CapOn, amount: Fen, now: Millis) -> bool {
+        let mut held = self.0.iter().filter(|held| held.on == *on).peekable();
+        held.peek().is_none() || held.any(|held| held.window.holds(now) && amount.get() <= held.fen)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        for (_, leased, held) in &self.held {
-            leased.add(self.window, *held);
+        for held in &self.0 {
+            held.leased.add(held.window, held.fen);
         }
     }
+}
+
+/// The windows that what is asked now may be committed in.
+fn windows(now: Millis) -> impl Iterator<Item = Window> {
+    let (today, soon) = (Window::of(now), Window::of(now + limits::CAPS_HELD_AHEAD_MS));
+    [Some(today), (soon != today).then_some(soon)].into_iter().flatten()
 }
 
 impl Gateway {
@@ -217,13 +252,16 @@ impl Gateway {
     /// # Errors
     /// When a lease cannot be committed.
     pub(super) async fn hold(&self, capped: &[CapOn], amount: Fen) -> Result<Option<Hold>, Refusal> {
-        let live = self.live();
-        let window = Window::of(self.now_ms());
-        let mut hold = Hold { window, held: Vec::new() };
-        for cap in capped.iter().filter_map(|on| live.caps.0.get(on)) {
-            match self.take(cap, window, amount.get(), amount.get()).await? {
-                Some((leased, taken)) => hold.held.push((cap.on.clone(), leased, taken)),
-                None => return Ok(None),
+        let (live, now) = (self.live(), self.now_ms());
+        let mut hold = Hold(Vec::new());
+        for window in windows(now) {
+            for cap in capped.iter().filter_map(|on| live.caps.0.get(on)) {
+                match self.take(cap, window, amount.get(), amount.get()).await? {
+                    Some((leased, fen)) => hold.0.push(Held { window, on: cap.on.clone(), leased, fen }),
+                    None if window.holds(now) => return Ok(None),
+                    // Committed in that window it will be declined.
+                    None => {}
+                }
             }
         }
         Ok(Some(hold))
@@ -236,14 +274,15 @@ impl Gateway {
     /// When a lease cannot be committed.
     pub(super) async fn hold_up_to(&self, capped: &[CapOn], most: Fen) -> Result<Option<Hold>, Refusal> {
         let live = self.live();
-        let window = Window::of(self.now_ms());
-        let mut hold = Hold { window, held: Vec::new() };
-        for cap in capped.iter().filter_map(|on| live.caps.0.get(on)) {
-            let taken = self.take(cap, window, 1, most.get()).await?;
-            let (leased, taken) = taken.unwrap_or_else(|| (self.leases.of(&cap.on), 0));
-            hold.held.push((cap.on.clone(), leased, taken));
+        let mut hold = Hold(Vec::new());
+        for window in windows(self.now_ms()) {
+            for cap in capped.iter().filter_map(|on| live.caps.0.get(on)) {
+                let taken = self.take(cap, window, 1, most.get()).await?;
+                let (leased, fen) = taken.unwrap_or_else(|| (self.leases.of(&cap.on), 0));
+                hold.0.push(Held { window, on: cap.on.clone(), leased, fen });
+            }
         }
-        Ok((!hold.held.is_empty()).then_some(hold))
+        Ok((!hold.0.is_empty()).then_some(hold))
     }
 
     /// Takes `least` to `most` from what is leased; leases more where that is less
@@ -325,18 +364,50 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_spent_goes_back_and_a_day_that_is_over_does_not() {
-        let (today, tomorrow) = (Window::of(0), Window::of(86_400_000));
+    fn what_is_not_spent_goes_back_and_a_day_that_is_long_over_does_not() {
+        let day = |at: i64| Window::of(at * 86_400_000);
+        let (today, tomorrow) = (day(0), day(1));
         let leased = Arc::new(Leased::default());
         assert_eq!(leased.take(today, 0, 1), None);
         leased.add(today, 100);
-        let taken = leased.take(today, 60, 60).expect("there");
-        let hold = Hold { window: today, held: vec![(CapOn::Region(1), Arc::clone(&leased), taken)] };
+        let fen = leased.take(today, 60, 60).expect("there");
+        let hold = Hold(vec![Held { window: today, on: CapOn::Region(1), leased: Arc::clone(&leased), fen }]);
         assert_eq!(leased.take(today, 60, 60), None);
-        hold.spend(Fen::new(20));
+        hold.spend(Fen::new(20), 0);
         assert_eq!(leased.left(today), 80);
         leased.add(tomorrow, 7);
+        leased.add(today, 20);
+        assert_eq!((leased.left(today), leased.left(tomorrow)), (100, 7));
+        leased.add(day(2), 9);
         leased.add(today, 80);
-        assert_eq!((leased.left(today), leased.left(tomorrow)), (0, 7));
+        assert_eq!([0, 1, 2].map(|at| leased.left(day(at))), [0, 7, 9]);
+    }
+
+    #[test]
+    fn room_is_spent_in_the_window_of_the_commitment() {
+        let midnight = Window::of(0).span().1;
+        let (today, tomorrow) = (Window::of(0), Window::of(midnight));
+        let leased = Arc::new(Leased::default());
+        leased.add(today, 100);
+        leased.add(tomorrow, 100);
+        let hold = |windows: &[Window]| {
+            let held = |window: &Window| Held {
+                window: *window,
+                on: CapOn::Region(1),
+                fen: leased.take(*window, 50, 50).expect("there"),
+                leased: Arc::clone(&leased),
+            };
+            Hold(windows.iter().map(held).collect())
+        };
+        let both = hold(&[today, tomorrow]);
+        assert!(both.lets(Fen::new(50), midnight - 1) && both.lets(Fen::new(50), midnight));
+        assert!(!both.lets(Fen::new(51), midnight));
+        both.spend(Fen::new(30), midnight);
+        assert_eq!((leased.left(today), leased.left(tomorrow)), (100, 70));
+        let one = hold(&[today]);
+        assert!(!one.lets(Fen::new(1), midnight), "nothing is held of the new day");
+        drop(one);
+        assert_eq!(windows(midnight - 1).collect::<Vec<_>>(), [today, tomorrow]);
+        assert_eq!(windows(midnight).collect::<Vec<_>>(), [tomorrow]);
     }
 }

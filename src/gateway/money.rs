@@ -83,11 +83,11 @@ impl Gateway {
             let stands = holding.stands(view, &participant, &terminal, now)?;
             let mut decision = match (stands, room) {
                 (Err(reason), _) => payment::declined(reason, about),
-                (Ok(()), None) => payment::declined(Reason::CapExceeded, about),
-                (Ok(()), Some(room)) => {
-                    room.spend(amount);
+                (Ok(()), Some(room)) if room.lets(amount, now) => {
+                    room.spend(amount, now);
                     payment::decide_reserve(&reserve, about, now)
                 }
+                (Ok(()), Some(_) | None) => payment::declined(Reason::CapExceeded, about),
             };
             decision.assurance = Some(assurance);
             Ok(decision)

@@ -109,9 +109,11 @@ impl Gateway {
             }
             let decision = transit::tap(view, &request, now, &live.fares)?;
             match room {
-                Some(room) if !room.lets_through(&decision.postings) => transit::over_the_cap(view, &request),
+                Some(room) if !room.lets_through(&decision.postings, now) => {
+                    transit::over_the_cap(view, &request)
+                }
                 Some(room) => {
-                    room.spend_on(&decision.postings);
+                    room.spend_on(&decision.postings, now);
                     Ok(decision)
                 }
                 None => Ok(decision),

@@ -1,6 +1,7 @@
 //! The gateway's flows over a real store, a real vault and a clock that tests
 //! turn. Peers and libraries are fakes that say what a test tells them to.
 
+mod caps;
 mod cards;
 mod deny;
 mod import;
