@@ -9,9 +9,17 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use super::{LedgerTotals, chain::checkpoint_digest};
-use crate::model::{Millis, record};
+use crate::{
+    crypto::Digest32,
+    model::{Millis, record},
+};
 
-const SCHEMA: u32 = 1;
+/// Names the ends of all epochs of its chain.
+const SCHEMA: u32 = 2;
+
+/// May lack ends of earlier epochs: written before they were told, or by a writer that
+/// began at such a checkpoint.
+const SCHEMA_OWN_HEAD: u32 = 1;
 
 /// When the next checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +41,32 @@ pub(super) struct Tally {
     /// Entries since the last checkpoint, and when that was.
     since: u64,
     at: Option<Millis>,
+    /// The last batch of every epoch, oldest first.
+    heads: Vec<record::ChainHead>,
+    /// Reading began at a checkpoint that may lack ends of earlier epochs.
+    lacks_heads: bool,
 }
 
 impl Tally {
     /// What a checkpoint says; `None` when it cannot be decoded.
     pub(super) fn of(checkpoint: &[u8], at: Millis) -> Option<Self> {
         let checkpoint = record::Checkpoint::decode(checkpoint).ok()?;
-        let mut tally = Tally { entries: checkpoint.entries, at: Some(at), ..Tally::default() };
+        // Other writers' heads are for them to tell; in the order of time its own is
+        // the last.
+        let mut heads = checkpoint.heads;
+        if let Some((own, others)) = heads.split_first() {
+            let (own, mut ends) = (own.clone(), others.to_vec());
+            ends.retain(|end| (end.region, &end.node) == (own.region, &own.node));
+            ends.push(own);
+            heads = ends;
+        }
+        let mut tally = Tally {
+            entries: checkpoint.entries,
+            at: Some(at),
+            heads,
+            lacks_heads: checkpoint.schema < SCHEMA,
+            ..Tally::default()
+        };
         for total in checkpoint.accounts {
             let totals = LedgerTotals {
                 debit_fen: total.debit_fen.into(),
@@ -79,6 +106,21 @@ impl Tally {
         }
     }
 
+    /// The chain has come to a batch: the end of its epoch, so far.
+    pub(super) fn head_is(&mut self, region: u32, node: &str, epoch: u64, sequence: u64, hash: &Digest32) {
+        match self.heads.last_mut() {
+            Some(last) if (last.region, last.node.as_str(), last.epoch) == (region, node, epoch) => {
+                last.sequence = sequence;
+                last.hash.clear();
+                last.hash.extend_from_slice(hash);
+            }
+            Some(_) | None => {
+                let (node, hash) = (node.to_owned(), hash.to_vec());
+                self.heads.push(record::ChainHead { region, node, epoch, sequence, hash });
+            }
+        }
+    }
+
     pub(super) fn whole(&self) -> &LedgerTotals {
         &self.whole
     }
@@ -100,9 +142,9 @@ impl Tally {
         self.since > 0
     }
 
-    /// The checkpoint, encoded; `None` when a total leaves 64 bits or when there are
-    /// too many accounts for `most` bytes.
-    pub(super) fn checkpoint(&self, heads: Vec<record::ChainHead>, most: usize) -> Option<Vec<u8>> {
+    /// The checkpoint of the chain whose last batch is `own`, encoded; `None` when a
+    /// total leaves 64 bits or when there are too many accounts for `most` bytes.
+    pub(super) fn checkpoint(&self, own: record::ChainHead, most: usize) -> Option<Vec<u8>> {
         let total = |(account, totals): (&String, &LedgerTotals)| {
             Some(record::AccountTotal {
                 account: account.clone(),
@@ -112,7 +154,10 @@ impl Tally {
             })
         };
         let accounts = self.accounts.iter().map(total).collect::<Option<_>>()?;
-        let checkpoint = record::Checkpoint { schema: SCHEMA, heads, accounts, entries: self.entries };
+        let earlier = self.heads.iter().filter(|head| head.sequence != own.sequence).cloned();
+        let heads = std::iter::once(own.clone()).chain(earlier).collect();
+        let schema = if self.lacks_heads { SCHEMA_OWN_HEAD } else { SCHEMA };
+        let checkpoint = record::Checkpoint { schema, heads, accounts, entries: self.entries };
         (checkpoint.encoded_len() <= most).then(|| checkpoint.encode_to_vec())
     }
 
@@ -134,7 +179,46 @@ impl Tally {
         if told.entries != self.entries {
             return Err("the checkpoint counts other entries than there are before it");
         }
+        if self.lacks_heads {
+            return Ok(());
+        }
+        let heads = record::Checkpoint::decode(checkpoint).unwrap_or_default().heads;
+        self.check_heads(&heads, !told.lacks_heads)
+    }
+
+    /// That the first head is the batch before is checked with the batch, see
+    /// [`holds`]. Heads of other writers cannot be looked at here.
+    fn check_heads(&self, heads: &[record::ChainHead], are_all: bool) -> Result<(), &'static str> {
+        let Some((own, others)) = heads.split_first() else {
+            return Err("the checkpoint names no head");
+        };
+        let is_here = |head: &record::ChainHead| {
+            self.heads.iter().any(|known| (known.region, &known.node) == (head.region, &head.node))
+        };
+        if others.iter().any(|head| is_here(head) && !self.heads.contains(head)) {
+            return Err("the checkpoint names a head that is not the end of an epoch of its chain");
+        }
+        // A chain goes by another name from where its node was renamed.
+        let is_told = |known: &record::ChainHead| {
+            (known.region, &known.node) != (own.region, &own.node)
+                || known.sequence == own.sequence
+                || others.contains(known)
+        };
+        if are_all && !self.heads.iter().all(is_told) {
+            return Err("the checkpoint leaves out the end of an epoch");
+        }
         Ok(())
+    }
+
+    /// How many heads of `checkpoint` lie on the chain that was read, and how many are
+    /// of other chains.
+    pub(super) fn heads_of(&self, checkpoint: &[u8]) -> (u64, u64) {
+        let told = record::Checkpoint::decode(checkpoint).unwrap_or_default();
+        let here = told.heads.iter().filter(|head| {
+            self.heads.iter().any(|known| (known.region, &known.node) == (head.region, &head.node))
+        });
+        let here = here.count();
+        (here as u64, (told.heads.len() - here) as u64)
     }
 }
 
@@ -209,8 +293,9 @@ mod tests {
             2,
             &[posting("a", 300), posting("b", -300), posting("a", -20), posting("c", 20)],
         );
-        assert_eq!(tally.checkpoint(Vec::new(), 20), None, "too many accounts");
-        let bytes = tally.checkpoint(Vec::new(), 200).expect("small");
+        let own = record::ChainHead::default();
+        assert_eq!(tally.checkpoint(own.clone(), 20), None, "too many accounts");
+        let bytes = tally.checkpoint(own, 200).expect("small");
         let header = record::BatchHeader { committed_at_ms: 2, ..Default::default() };
         assert_eq!(tally.check(&header, &bytes), Ok(()));
         let mut again = Tally::of(&bytes, 2).expect("decoded");
@@ -218,5 +303,55 @@ mod tests {
         again.take_up(3, false, 1, &[posting("a", 1)]);
         assert!(again.check(&header, &bytes).is_err());
         assert_eq!(again.whole().sum_fen(), 1);
+    }
+
+    /// A chain of three epochs; their ends are batches 7, 9 and 12.
+    fn three_epochs() -> Tally {
+        let mut tally = Tally::default();
+        for (epoch, sequence) in [(1, 6), (1, 7), (5, 8), (5, 9), (8, 10), (8, 12)] {
+            tally.head_is(110_000, "a", epoch, sequence, &[sequence as u8; 32]);
+        }
+        tally
+    }
+
+    fn head(epoch: u64, sequence: u64) -> record::ChainHead {
+        let hash = vec![sequence as u8; 32];
+        record::ChainHead { region: 110_000, node: "a".to_owned(), epoch, sequence, hash }
+    }
+
+    #[test]
+    fn a_checkpoint_names_the_end_of_every_epoch() {
+        let tally = three_epochs();
+        let bytes = tally.checkpoint(head(8, 12), 400).expect("small");
+        let told = record::Checkpoint::decode(bytes.as_slice()).expect("decoded");
+        assert_eq!(told.heads, [head(8, 12), head(1, 7), head(5, 9)]);
+        let header = record::BatchHeader::default();
+        assert_eq!(tally.check(&header, &bytes), Ok(()));
+        // Who begins there knows them as well, and so does the next one.
+        let mut again = Tally::of(&bytes, 0).expect("decoded");
+        again.head_is(110_000, "a", 8, 13, &[13; 32]);
+        again.head_is(110_000, "a", 9, 14, &[14; 32]);
+        let next = again.checkpoint(head(9, 14), 400).expect("small");
+        let told = record::Checkpoint::decode(next.as_slice()).expect("decoded");
+        assert_eq!(told.heads, [head(9, 14), head(1, 7), head(5, 9), head(8, 13)]);
+    }
+
+    #[test]
+    fn heads_that_are_not_on_the_chain_are_found() {
+        let tally = three_epochs();
+        let other = record::ChainHead { node: "b".to_owned(), ..head(3, 70) };
+        let check = |schema, heads: Vec<record::ChainHead>| {
+            let told = record::Checkpoint { schema, heads, ..Default::default() }.encode_to_vec();
+            tally.check(&record::BatchHeader::default(), &told)
+        };
+        assert_eq!(check(2, vec![head(8, 12), head(1, 7), head(5, 9), other]), Ok(()));
+        assert_eq!(check(1, vec![head(8, 12)]), Ok(()), "an older one tells its own only");
+        assert!(check(2, vec![head(8, 12), head(1, 7)]).is_err(), "one is left out");
+        let forged = record::ChainHead { hash: vec![0; 32], ..head(5, 9) };
+        for wrong in [head(5, 8), head(4, 9), forged] {
+            assert!(check(2, vec![head(8, 12), head(1, 7), wrong.clone()]).is_err(), "{wrong:?}");
+            assert!(check(1, vec![head(8, 12), wrong.clone()]).is_err(), "{wrong:?}");
+        }
+        assert!(check(2, Vec::new()).is_err());
     }
 }

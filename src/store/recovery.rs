@@ -240,6 +240,7 @@ impl Reading<'_> {
             postings.extend(entry.postings);
         }
         let entries = walked.batch.entries.len() as u64;
+        tally.head_is(header.region, &header.node, header.epoch, header.sequence, &walked.hash);
         tally.take_up(header.committed_at_ms, !checkpoint.is_empty(), entries, &postings);
         Ok(())
     }

@@ -23,6 +23,10 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Batches that carry the totals of what is before them.
     pub checkpoints: u64,
+    /// Heads that they name and that are ends of epochs of this chain.
+    pub heads: u64,
+    /// Heads that they name of other chains, which are not in this journal.
+    pub heads_elsewhere: u64,
     /// Sums over all postings; debits and credits are equal.
     pub ledger: LedgerTotals,
     /// 0 in an empty journal.
@@ -111,6 +115,11 @@ fn verify_tail(
         let postings = check_entries(&walked).map_err(broken)?;
         let (count, carries) = (walked.batch.entries.len() as u64, !walked.batch.checkpoint.is_empty());
         report.checkpoints += u64::from(carries);
+        let (here, elsewhere) = tally.heads_of(&walked.batch.checkpoint);
+        report.heads += here;
+        report.heads_elsewhere += elsewhere;
+        let header = &walked.header;
+        tally.head_is(header.region, &header.node, header.epoch, header.sequence, &walked.hash);
         tally.take_up(walked.header.committed_at_ms, carries, count, &postings);
         report.batches += 1;
         report.entries += walked.batch.entries.len() as u64;

@@ -218,6 +218,7 @@ impl Writer {
         self.end = ChainEnd { epoch, sequence, hash, committed_at, signature: kept };
         self.reader.head_is(sequence, signature);
         let carries = !batch.checkpoint.is_empty();
+        self.tally.head_is(self.name.region, &self.name.node, epoch, sequence, &hash);
         let postings = entries.iter().flat_map(|entry| &entry.postings);
         self.tally.take_up(committed_at, carries, u64::from(count), postings);
         let offset = u32::try_from(offset).map_err(io::Error::other)?;
@@ -238,7 +239,7 @@ impl Writer {
             sequence: self.end.sequence,
             hash: self.end.hash.to_vec(),
         };
-        let checkpoint = self.tally.checkpoint(vec![head], self.interval.bytes);
+        let checkpoint = self.tally.checkpoint(head, self.interval.bytes);
         if checkpoint.is_none() {
             self.tally.put_off(committed_at);
             tracing::warn!("the ledger's totals do not fit a checkpoint: a start will read back further");

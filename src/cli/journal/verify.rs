@@ -67,6 +67,10 @@ fn told(dir: &Path, report: &VerifyReport) -> String {
             report.epochs.iter().map(|(epoch, first)| format!("{epoch} from batch {first}")).collect();
         end.push_str(&format!("epochs     {}: put back to an earlier point\n", forks.join(", ")));
     }
+    if report.heads_elsewhere > 0 {
+        let heads = report.heads_elsewhere;
+        end.push_str(&format!("heads      {heads} named of other chains, which are not in this folder\n"));
+    }
     let signatures = match (report.signatures_checked, report.last_unsigned) {
         (0, _) => "not checked (no key given)".to_owned(),
         (count, false) => format!("{count} checked"),
@@ -76,12 +80,13 @@ fn told(dir: &Path, report: &VerifyReport) -> String {
         (count, true) => format!("{count} checked; the last batch is signed at the next start"),
     };
     format!(
-        "journal    {}\nsegments   {}\nbatches    {}\nentries    {}\ncheckpoints {}\nledger     {} postings, sum {} fen\nsequence   {} to {}\nhead       {}\nsignatures {signatures}\n{end}chain intact\n",
+        "journal    {}\nsegments   {}\nbatches    {}\nentries    {}\ncheckpoints {}, their {} heads are on the chain\nledger     {} postings, sum {} fen\nsequence   {} to {}\nhead       {}\nsignatures {signatures}\n{end}chain intact\n",
         dir.display(),
         report.segments,
         report.batches,
         report.entries,
         report.checkpoints,
+        report.heads,
         report.ledger.count,
         report.ledger.sum_fen(),
         report.first_sequence,

@@ -118,6 +118,9 @@ fn a_copy_of_a_running_store_is_put_back_as_of_any_point() {
         let verified = verify_dir(&journal, Some(&signed_by_test_vault)).expect("it holds");
         let epochs: Vec<_> = verified.epochs.iter().map(|(_, first)| *first).collect();
         assert_eq!(epochs, [1, u64::from(known) + 1], "{name}");
+        // The last checkpoint names the end of the chain and that of the epoch before.
+        assert!(verified.heads > verified.checkpoints, "{name}: {verified:?}");
+        assert_eq!(verified.heads_elsewhere, 0);
         let (again, _keys) = place.open(name);
         assert!(again.lookup.find(&participant(), request(2_009)).expect("readable").is_some());
     }
