@@ -310,6 +310,10 @@ pub const HOLDER_KEY_TRUSTED: Duration = Duration::from_secs(5);
 /// An idempotency key is remembered at least this long.
 pub const REQUEST_ID_KEPT_DAYS: u32 = 90;
 
+/// Longest term of a scene's sealed parts, days: a hundred years. More is a slip of the
+/// pen; what is to be kept for ever has no term.
+pub const RETENTION_DAYS_MAX: u32 = 36_525;
+
 /// How far the machine's clock may be off what it should say. Clocks that are kept
 /// step by a second or two at most; a wrong one by minutes and more.
 pub const CLOCK_OFF_MAX_MS: i64 = 10_000;

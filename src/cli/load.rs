@@ -10,7 +10,7 @@ use std::{
 pub use fixed::{Fixed, OtherProvince};
 
 use super::{
-    options::{GatewayFile, LibrariesFile, StoreEngine, TlsSection},
+    options::{GatewayFile, LibrariesFile, RetentionSection, StoreEngine, TlsSection},
     reconcile::options::{Reconciliation, ReconciliationFile},
 };
 use crate::{
@@ -251,6 +251,30 @@ fn check_gateway(problems: &mut Vec<String>, file: &GatewayFile) {
         problems.push("region.node: give 1 to 64 characters / 应为 1 至 64 个字符".into());
     }
     check_store(problems, file);
+    if let Some(retention) = &file.store.retention {
+        check_retention(problems, retention, file.store.engine);
+    }
+}
+
+fn check_retention(problems: &mut Vec<String>, retention: &RetentionSection, engine: StoreEngine) {
+    if let Err(wrong) = retention.terms() {
+        problems.extend(wrong.into_iter().map(|wrong| format!("store.retention.days: {wrong}")));
+    }
+    if !(1..=366).contains(&retention.every_days) {
+        problems.push("store.retention.every_days: give 1 to 366 / 应为 1 至 366".into());
+    }
+    if retention.days.is_empty() && retention.default_days.is_none() {
+        problems.push(
+            "store.retention: names no term, so nothing would ever be dropped; give days or default_days, or leave the section out / 未指定任何期限，请填 days 或 default_days，或删除本节"
+                .into(),
+        );
+    }
+    if engine == StoreEngine::Postgres {
+        problems.push(
+            "store.retention: the PostgreSQL engine drops nothing by term; leave the section out / PostgreSQL 引擎不按期限清除，请删除本节"
+                .into(),
+        );
+    }
 }
 
 /// What each engine needs. Whether the database answers is not asked here.

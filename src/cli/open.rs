@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     adapters::{self, CallEnd, sip2::Sip2Adapter},
-    crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, SoftVault},
+    crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, Sealer, SoftVault},
     gateway::{Gateway, Libraries, Parts},
-    model::{BreakerState, Clock, SystemRng},
+    model::{BreakerState, Clock, SystemClock, SystemRng},
     scenes::library::{LibraryPolicy, LibraryPort},
     store::{
         EmbeddedStore, HolderSalts, PostgresOptions, PostgresParts, PostgresStore, Store, StoreObserver,
@@ -107,18 +107,40 @@ fn open_embedded(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<(Arc<dyn KeyVault>, OpenStore)> {
     let vault: Arc<dyn KeyVault> = Arc::new(open_vault(&file.vault)?);
-    let sealer =
-        HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
-            .context("the holder keys cannot be opened")?;
+    let (store, _) = open_store(file, Arc::clone(&vault), clock)?;
+    Ok((vault, OpenStore::Embedded(Arc::new(store))))
+}
+
+/// Opens the embedded store of a stopped gateway and nothing else; blocks.
+///
+/// # Errors
+/// A vault that cannot be opened, a store that is held or broken, another engine.
+pub fn open_folder(file: &GatewayFile) -> anyhow::Result<EmbeddedStore> {
+    anyhow::ensure!(
+        file.store.engine == StoreEngine::Embedded,
+        "store.engine: this region keeps its store in a database / 本地区使用数据库存储"
+    );
+    let vault: Arc<dyn KeyVault> = Arc::new(open_vault(&file.vault)?);
+    Ok(open_store(file, vault, Arc::new(SystemClock))?.0)
+}
+
+fn open_store(
+    file: &GatewayFile,
+    vault: Arc<dyn KeyVault>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(EmbeddedStore, Arc<HolderKeys>)> {
+    let keys = HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
+        .context("the holder keys cannot be opened")?;
+    let keys = Arc::new(keys);
     let store = EmbeddedStore::open_watched(
         file.store_options(),
-        Arc::clone(&vault),
-        Arc::new(sealer),
+        vault,
+        Arc::clone(&keys) as Arc<dyn Sealer>,
         clock,
         Arc::new(Watch),
     )
     .with_context(|| format!("the store in {} cannot be opened", file.store.dir.display()))?;
-    Ok((vault, OpenStore::Embedded(Arc::new(store))))
+    Ok((store, keys))
 }
 
 /// Opens keys and connects; the salts of holder keys are in the database, because

@@ -10,7 +10,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::sip2::Sip2Options, gateway::OperatorLine, limits, scenes::library, store::StoreOptions,
+    adapters::sip2::Sip2Options,
+    gateway::OperatorLine,
+    limits,
+    scenes::library,
+    store::{StoreOptions, Terms, WrongTerm},
     telemetry::logs::LogOptions,
 };
 
@@ -121,9 +125,43 @@ pub struct StoreSection {
     pub checkpoint_entries: u64,
     #[serde(default = "default_checkpoint_minutes")]
     pub checkpoint_minutes: u32,
+    /// Of the embedded engine: how long the personal parts of entries are kept. Without
+    /// it, for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionSection>,
     /// Of the PostgreSQL engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresSection>,
+}
+
+/// How long the sealed parts of entries are kept, by scene.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// Days between two runs. A copy of the store cannot be put back to a point before
+    /// the last run that it has taken up.
+    #[serde(default = "default_retention_every_days")]
+    pub every_days: u32,
+    /// Days for scenes that `days` does not name; without it they are kept for ever.
+    #[serde(default)]
+    pub default_days: Option<u32>,
+    /// Days by scene.
+    #[serde(default)]
+    pub days: BTreeMap<String, u32>,
+}
+
+impl RetentionSection {
+    /// The terms.
+    ///
+    /// # Errors
+    /// Every term that cannot be.
+    pub fn terms(&self) -> Result<Terms, Vec<WrongTerm>> {
+        Terms::new(&self.days, self.default_days)
+    }
+}
+
+const fn default_retention_every_days() -> u32 {
+    30
 }
 
 /// What keeps journal and state.

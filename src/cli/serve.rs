@@ -125,6 +125,10 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
         StoreEngine::Embedded => {
             background.spawn(watch::ledger(Arc::clone(&gateway), LEDGER_KEPT_EVERY, stop.clone()));
             background.spawn(watch::archive(file.store.clone(), stop.clone()));
+            if let OpenStore::Embedded(store) = &store {
+                let (store, clock) = (Arc::clone(store), Arc::clone(&clock));
+                background.spawn(watch::retain(store, file.store.clone(), clock, stop.clone()));
+            }
             background.spawn(fold::in_full(file.store.dir.join("journal"), stop.clone()));
         }
         StoreEngine::Postgres => {

@@ -1,6 +1,6 @@
 //! What runs beside a serving gateway: gauges of slow things, signals, reload.
 
-use std::{io::Read, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{fs, io::Read, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     gateway::Gateway,
-    model::{TaskKind, TaskState},
+    model::{Clock, TaskKind, TaskState},
     net::TlsState,
-    store::{self, DueTask},
+    store::{self, DueTask, EmbeddedStore},
     telemetry::metrics,
 };
 
@@ -83,6 +83,59 @@ pub async fn archive(section: StoreSection, stop: CancellationToken) {
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(%error, "segments cannot be archived"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// In the store's folder: when terms were last looked at, milliseconds since 1970.
+const RETAINED: &str = "retained";
+
+/// How often it is looked whether a run is due.
+const RETAIN_LOOKED_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Drops what is past its term every so many days until told to stop, also over
+/// restarts.
+pub async fn retain(
+    store: Arc<EmbeddedStore>,
+    section: StoreSection,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let Some(retention) = section.retention else { return };
+    // It was checked with the configuration.
+    let Ok(terms) = retention.terms() else { return };
+    let every_ms = i64::from(retention.every_days) * 24 * 3_600 * 1_000;
+    let note = section.dir.join(RETAINED);
+    let mut ticks = tokio::time::interval(RETAIN_LOOKED_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = clock.now_ms();
+        let last = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<i64>().ok());
+        // A note from the future is of a clock that was wrong.
+        if last.is_some_and(|last| (0..every_ms).contains(&(now - last))) {
+            continue;
+        }
+        let (store, terms) = (Arc::clone(&store), terms.clone());
+        match tokio::task::spawn_blocking(move || store.retain(&terms, now)).await {
+            Ok(Ok(report)) => {
+                metrics::retention_ran(report.dropped, report.kept, now);
+                tracing::info!(
+                    dropped = report.dropped,
+                    bytes = report.bytes,
+                    kept = report.kept,
+                    segments = report.segments_replaced,
+                    "terms of retention were looked at"
+                );
+                if let Err(error) = fs::write(&note, now.to_string()) {
+                    tracing::warn!(%error, "the time of the run cannot be noted; it is run again");
+                }
+            }
+            Ok(Err(error)) => tracing::error!(%error, "what is past its term cannot be dropped"),
             Err(_) => return,
         }
     }

@@ -189,6 +189,16 @@ pub enum Scene {
 }
 
 impl Scene {
+    pub const ALL: [Scene; 7] = [
+        Scene::Transit,
+        Scene::Library,
+        Scene::Card,
+        Scene::Authentication,
+        Scene::Transaction,
+        Scene::Federation,
+        Scene::Operations,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Scene::Card => "card",
@@ -202,17 +212,7 @@ impl Scene {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Scene::Card,
-            Scene::Authentication,
-            Scene::Transit,
-            Scene::Library,
-            Scene::Transaction,
-            Scene::Federation,
-            Scene::Operations,
-        ]
-        .into_iter()
-        .find(|scene| scene.name() == name)
+        Self::ALL.into_iter().find(|scene| scene.name() == name)
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 /// In the journal's folder: the path of its archive.
 const LINK: &str = "archive";
 
-/// A line a segment, in the archive.
+/// A line a segment, in the archive; the last one counts.
 const MANIFEST: &str = "manifest.jsonl";
 
 /// Segments that are never archived: the one that is written to, and the one before
@@ -73,11 +73,8 @@ pub fn archive(dir: &Path, archive: &Path, keep: usize) -> io::Result<ArchiveRep
     let closed = firsts.len().saturating_sub(keep.max(KEPT_MIN));
     let mut report = ArchiveReport::default();
     for first in firsts.into_iter().take(closed) {
-        let line = put_away(&live, archive, first)?;
-        let mut manifest = OpenOptions::new().create(true).append(true).open(archive.join(MANIFEST))?;
-        let text = serde_json::to_string(&line).map_err(io::Error::other)?;
-        manifest.write_all(format!("{text}\n").as_bytes())?;
-        manifest.sync_all()?;
+        let line = put_away(live.open(&segment::name(first))?, archive, first)?;
+        note(archive, &line)?;
         // Only now: until here the segment stands in both places, and is the same.
         live.remove(&segment::name(first))?;
         live.sync_dir()?;
@@ -88,11 +85,23 @@ pub fn archive(dir: &Path, archive: &Path, keep: usize) -> io::Result<ArchiveRep
     Ok(report)
 }
 
+/// Puts `content` in the place of a segment in the archive, at once, and notes it.
+pub(super) fn repack(archive: &Path, name: &str, content: Arc<dyn DiskFile>) -> io::Result<()> {
+    let first = segment::parse_name(name).ok_or(io::ErrorKind::InvalidInput)?;
+    note(archive, &put_away(content, archive, first)?)
+}
+
+fn note(archive: &Path, line: &Line) -> io::Result<()> {
+    let mut manifest = OpenOptions::new().create(true).append(true).open(archive.join(MANIFEST))?;
+    let text = serde_json::to_string(line).map_err(io::Error::other)?;
+    manifest.write_all(format!("{text}\n").as_bytes())?;
+    manifest.sync_all()
+}
+
 /// Packs a segment and reads it back.
-fn put_away(live: &RealDisk, archive: &Path, first: u64) -> io::Result<Line> {
+fn put_away(source: Arc<dyn DiskFile>, archive: &Path, first: u64) -> io::Result<Line> {
     let name = format!("{}{SUFFIX}", segment::name(first));
     let (path, new) = (archive.join(&name), archive.join(format!("{name}.new")));
-    let source = live.open(&segment::name(first))?;
     let mut target = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
     pack(&*source, &mut target)?;
     target.sync_all()?;

@@ -39,6 +39,19 @@ pub fn leaf_hash(public_part: &[u8], sealed_part: &[u8]) -> Digest32 {
     leaf_of_digests(&sm3(&[public_part]), &sm3(&[sealed_part]))
 }
 
+/// The leaf of an entry as it is stored, its sealed part there or dropped.
+pub(super) fn leaf_of(stored: &record::StoredEntry) -> Digest32 {
+    leaf_of_digests(&sm3(&[&stored.public_part]), &sealed_digest(stored))
+}
+
+/// SM3 of an entry's sealed part, also where it was dropped.
+pub(super) fn sealed_digest(stored: &record::StoredEntry) -> Digest32 {
+    match <Digest32>::try_from(stored.dropped_digest.as_slice()) {
+        Ok(dropped) if stored.sealed_part.is_empty() => dropped,
+        Ok(_) | Err(_) => sm3(&[&stored.sealed_part]),
+    }
+}
+
 pub(super) fn leaf_of_digests(public: &Digest32, sealed: &Digest32) -> Digest32 {
     sm3(&[&[0], public, sealed])
 }

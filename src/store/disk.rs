@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    archive::archive_of,
+    archive::{archive_of, repack},
     packed::{PackedFile, SUFFIX},
 };
 
@@ -35,6 +35,41 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Makes names durable.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// Puts `content` in the place of a file, durably and at once: who loses power
+    /// finds the one or the other, whole. Open handles keep the old one.
+    fn replace(&self, name: &str, content: Arc<dyn DiskFile>) -> io::Result<()> {
+        put_in_place(self, name, &*content)
+    }
+}
+
+/// Writes `content` beside the file, reads it back, and lets it take the name.
+fn put_in_place<D: Disk + ?Sized>(disk: &D, name: &str, content: &dyn DiskFile) -> io::Result<()> {
+    let new = format!("{name}.new");
+    let size = content.size()?;
+    let file = disk.create(&new, size)?;
+    let (mut piece, mut written) = (vec![0; 1 << 18], vec![0; 1 << 18]);
+    for write in [true, false] {
+        let mut at = 0;
+        while at < size {
+            let length = usize::try_from(size - at).unwrap_or(usize::MAX).min(piece.len());
+            content.read_at(at, &mut piece[..length])?;
+            if write {
+                file.write_at(at, &piece[..length])?;
+            } else {
+                file.read_at(at, &mut written[..length])?;
+                if written[..length] != piece[..length] {
+                    return Err(io::Error::other("what was written does not read back as it was"));
+                }
+            }
+            at += length as u64;
+        }
+        if write {
+            file.sync_data()?;
+        }
+    }
+    disk.rename(&new, name)?;
+    disk.sync_dir()
 }
 
 /// An open file.
@@ -185,6 +220,13 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
+    }
+
+    fn replace(&self, name: &str, content: Arc<dyn DiskFile>) -> io::Result<()> {
+        match self.archive()? {
+            Some(archive) if !self.dir.join(name).exists() => repack(&archive, name, content),
+            Some(_) | None => put_in_place(self, name, &*content),
+        }
     }
 }
 

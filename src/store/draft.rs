@@ -224,7 +224,8 @@ impl Settled {
             tasks: self.entry.tasks.clone(),
             postings: self.entry.postings.clone(),
         };
-        let stored = record::StoredEntry { public_part: self.public_part, sealed_part };
+        let stored =
+            record::StoredEntry { public_part: self.public_part, sealed_part, dropped_digest: Vec::new() };
         Ok(Made { stored, entry: self.entry, detail: self.detail, effects })
     }
 }

@@ -24,7 +24,8 @@ use tokio::sync::oneshot;
 
 use super::{
     Balance, Committed, Contradicted, Disk, DueTask, FjallIndex, Index, IndexError, LedgerTotals, NoObserver,
-    Part, Proof, RealDisk, Step, Store, StoreError, StoreObserver, StoreOptions, TaskLease, Unit,
+    Part, Proof, RealDisk, RetainReport, Step, Store, StoreError, StoreObserver, StoreOptions, TaskLease,
+    Terms, Unit,
     chain::{is_signed, key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
     inbox::{Answer, Health, Inbox, Waiting},
@@ -35,6 +36,7 @@ use super::{
     reader::Reader,
     recent::Recent,
     recovery::{Recovered, Recovery},
+    retain::Retention,
     room::Room,
     rows::Rows,
     segment::{Segments, asked_epoch},
@@ -285,6 +287,16 @@ impl EmbeddedStore {
     /// Entries that are journalled and not yet indexed.
     pub fn index_lag(&self) -> usize {
         self.shared.overlay.lag()
+    }
+
+    /// Drops the sealed parts of closed segments whose term is over at `now_ms`, except
+    /// where state would be lost with them. Blocks, and reads everything that is older
+    /// than the shortest term; commits go on meanwhile.
+    ///
+    /// # Errors
+    /// When something cannot be read or replaced. What was replaced stays so.
+    pub fn retain(&self, terms: &Terms, now_ms: Millis) -> Result<RetainReport, StoreError> {
+        Retention::over(self.lookup.reader.segments(), &self.lookup, terms, now_ms)?.run()
     }
 
     /// A proof for every step of a transaction, oldest first, for third parties.

@@ -45,6 +45,18 @@ pub(super) fn encode(sequence: u64, batch: &record::Batch) -> Vec<u8> {
     frame
 }
 
+/// Encodes a batch that was made smaller so that its frame takes `room` bytes as
+/// before; `None` when it does not fit.
+pub(super) fn encode_in(sequence: u64, batch: &mut record::Batch, room: u64) -> Option<Vec<u8>> {
+    batch.filler.clear();
+    // The shortest body of a frame of that size. What names the filler and its length
+    // is some bytes more, within the last sector.
+    let shortest = usize::try_from(room.checked_sub(ALIGN)?).ok()?.saturating_sub(HEADER) + 1;
+    batch.filler = vec![0; shortest.saturating_sub(batch.encoded_len())];
+    let frame = encode(sequence, batch);
+    (frame.len() as u64 == room).then_some(frame)
+}
+
 /// How many bytes a frame around a body of `body` bytes takes.
 pub(super) fn size_around(body: usize) -> u64 {
     ((HEADER + body) as u64).next_multiple_of(ALIGN)

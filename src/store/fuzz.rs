@@ -105,7 +105,7 @@ fn disk(bytes: &[u8]) -> Arc<dyn Disk> {
 }
 
 fn head() -> Vec<u8> {
-    SegmentHeader { first: 1, before: 0, previous: [0; 32] }.encode().to_vec()
+    SegmentHeader { first: 1, before: 0, previous: [0; 32], dropped_as_of: 0 }.encode().to_vec()
 }
 
 /// A segment of batches, each given by the public parts of its entries.
@@ -126,7 +126,11 @@ fn segment_of(batches: &[&[Vec<u8>]]) -> Vec<u8> {
 fn batch_of(sequence: u64, previous: [u8; 32], entries: &[Vec<u8>]) -> record::Batch {
     let entries: Vec<_> = entries
         .iter()
-        .map(|entry| record::StoredEntry { public_part: entry.clone(), sealed_part: entry.clone() })
+        .map(|entry| record::StoredEntry {
+            public_part: entry.clone(),
+            sealed_part: entry.clone(),
+            dropped_digest: Vec::new(),
+        })
         .collect();
     let leaves = entries.iter().map(|entry| leaf_hash(&entry.public_part, &entry.sealed_part)).collect();
     let header = record::BatchHeader {
@@ -147,6 +151,7 @@ fn batch_of(sequence: u64, previous: [u8; 32], entries: &[Vec<u8>]) -> record::B
         entries,
         previous_signature: Vec::new(),
         checkpoint: Vec::new(),
+        filler: Vec::new(),
     }
 }
 

@@ -38,6 +38,7 @@ mod proof_file;
 mod reader;
 mod recent;
 mod recovery;
+mod retain;
 mod room;
 mod rows;
 mod segment;
@@ -84,6 +85,7 @@ pub use postgres::{
     PostgresStore, SchemaError,
 };
 pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
+pub use retain::{Over, RetainReport, Terms, WrongTerm};
 pub use verify::{VerifyReport, verify_dir, verify_disk, verify_killed};
 pub use walk::Broken;
 pub use witness::Contradicted;

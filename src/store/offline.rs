@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::{
     Proof,
-    chain::{batch_hash, leaf_hash},
+    chain::{batch_hash, leaf_of, sealed_digest},
     disk::{Disk, RealDisk},
     frame::{self, Found},
     merkle::Tree,
@@ -19,7 +19,7 @@ use super::{
     walk::{Broken, End, Expect, Place, Tail, Walked, check_batch, walk},
 };
 use crate::{
-    crypto::{Digest32, sm3},
+    crypto::Digest32,
     model::{Millis, Receipt, TransactionId, record},
 };
 
@@ -40,8 +40,11 @@ pub struct OfflineEntry {
     /// Place in the batch.
     pub index: u32,
     pub entry: record::Entry,
-    /// SM3 of the sealed part; `None` when nothing is sealed.
+    /// SM3 of the sealed part, also where it was dropped after its term; `None` when
+    /// nothing was sealed.
     pub sealed_digest: Option<Digest32>,
+    /// Of the sealed part; 0 where it was dropped.
+    pub sealed_bytes: u32,
     pub leaf: Digest32,
 }
 
@@ -324,13 +327,14 @@ fn opened(walked: &Walked) -> Result<Vec<OfflineEntry>, Broken> {
     let entries = walked.batch.entries.iter().enumerate().map(|(index, stored)| {
         let entry = record::Entry::decode(stored.public_part.as_slice())
             .map_err(|_| walked.broken(format!("entry {index} cannot be decoded")))?;
-        let sealed = !stored.sealed_part.is_empty();
+        let sealed = !stored.sealed_part.is_empty() || !stored.dropped_digest.is_empty();
         Ok(OfflineEntry {
             batch: Arc::clone(&batch),
             index: index as u32,
             entry,
-            sealed_digest: sealed.then(|| sm3(&[&stored.sealed_part])),
-            leaf: leaf_hash(&stored.public_part, &stored.sealed_part),
+            sealed_digest: sealed.then(|| sealed_digest(stored)),
+            sealed_bytes: stored.sealed_part.len() as u32,
+            leaf: leaf_of(stored),
         })
     });
     entries.collect()
@@ -357,12 +361,12 @@ fn unsigned_proofs(walked: &Walked, transaction: TransactionId) -> Vec<Proof> {
         return Vec::new();
     }
     let entries = &walked.batch.entries;
-    let leaves = entries.iter().map(|stored| leaf_hash(&stored.public_part, &stored.sealed_part));
+    let leaves = entries.iter().map(leaf_of);
     let tree = Tree::over(leaves.collect());
     debug_assert_eq!(batch_hash(&walked.batch.header), walked.hash);
     let proof = |index: usize| Proof {
         public_part: entries[index].public_part.clone().into(),
-        sealed_digest: sm3(&[&entries[index].sealed_part]),
+        sealed_digest: sealed_digest(&entries[index]),
         receipt: Receipt {
             leaf: tree.leaf(index).unwrap_or_default(),
             path: tree.path(index),

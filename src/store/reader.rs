@@ -10,14 +10,14 @@ use prost::Message;
 
 use super::{
     Committed, StoreError,
-    chain::leaf_hash,
+    chain::{leaf_of, sealed_digest},
     effects::{Location, bound, corrupt, subject_of, transaction_of, unseal},
     frame::{self, Found, Frame},
     merkle::{Proof, Tree},
     segment::{FIRST_FRAME, Segments},
 };
 use crate::{
-    crypto::{Sealer, sm3},
+    crypto::Sealer,
     model::{Receipt, record},
 };
 
@@ -57,6 +57,16 @@ impl Reader {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = (sequence, signature);
     }
 
+    pub(super) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// Forgets what was read of a segment that was replaced.
+    pub(super) fn forget(&self, segment: u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(place, _)| place.0 != segment);
+    }
+
     /// The step that lies at `location`, marked as read back.
     pub(super) fn read(&self, location: Location) -> Result<Committed, StoreError> {
         let batch = self.batch((location.segment, location.offset))?;
@@ -81,7 +91,7 @@ impl Reader {
         let stored = stored.ok_or_else(|| corrupt("an entry is not where it was"))?;
         Ok(Proof {
             public_part: Bytes::copy_from_slice(&stored.public_part),
-            sealed_digest: sm3(&[&stored.sealed_part]),
+            sealed_digest: sealed_digest(stored),
             receipt: self.receipt(&batch, stored, location.index)?,
         })
     }
@@ -93,7 +103,7 @@ impl Reader {
         index: u32,
     ) -> Result<Receipt, StoreError> {
         Ok(Receipt {
-            leaf: leaf_hash(&stored.public_part, &stored.sealed_part),
+            leaf: leaf_of(stored),
             path: batch.tree.path(index as usize),
             index,
             batch_header: batch.header.clone(),
@@ -155,7 +165,7 @@ impl Reader {
 impl ReadBatch {
     fn decode(segment: u64, frame: Frame) -> Result<Self, StoreError> {
         let batch = record::Batch::decode(frame.body.as_slice()).map_err(|_| corrupt("a batch"))?;
-        let leaves = batch.entries.iter().map(|entry| leaf_hash(&entry.public_part, &entry.sealed_part));
+        let leaves = batch.entries.iter().map(leaf_of);
         let tree = Tree::over(leaves.collect());
         Ok(ReadBatch {
             sequence: frame.sequence,

@@ -47,13 +47,14 @@ pub(super) fn name(first: u64) -> String {
     format!("{first:020}.journal")
 }
 
-fn parse_name(name: &str) -> Option<u64> {
+pub(super) fn parse_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".journal")?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
 
 /// What stands at the head of a segment: magic 8 ‖ first 8 ‖ before 8 ‖ previous
-/// 32 ‖ CRC-32C 4, numbers little endian, then zeros.
+/// 32 ‖ CRC-32C 4, numbers little endian, then zeros. Where sealed parts were dropped:
+/// dropped as of 8 ‖ CRC-32C of these 4, before the zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     /// Sequence of the first batch.
@@ -62,6 +63,9 @@ pub(super) struct SegmentHeader {
     pub(super) before: u64,
     /// Hash of the last batch before; zeros in the first segment.
     pub(super) previous: Digest32,
+    /// Sealed parts were dropped of which nothing newer was looked for behind this
+    /// batch: the journal cannot be put back to an earlier one. 0: none were.
+    pub(super) dropped_as_of: u64,
 }
 
 /// What lies at the head of a file.
@@ -82,6 +86,11 @@ impl SegmentHeader {
         sector[24..56].copy_from_slice(&self.previous);
         let crc = crc32c::crc32c(&sector[..56]);
         sector[56..60].copy_from_slice(&crc.to_le_bytes());
+        if self.dropped_as_of > 0 {
+            sector[60..68].copy_from_slice(&self.dropped_as_of.to_le_bytes());
+            let crc = crc32c::crc32c(&sector[60..68]);
+            sector[68..72].copy_from_slice(&crc.to_le_bytes());
+        }
         sector
     }
 
@@ -101,7 +110,8 @@ impl SegmentHeader {
         };
         let mut previous = [0; 32];
         previous.copy_from_slice(&sector[24..56]);
-        let header = SegmentHeader { first: number(8), before: number(16), previous };
+        let (first, before, dropped_as_of) = (number(8), number(16), number(60));
+        let header = SegmentHeader { first, before, previous, dropped_as_of };
         Ok(if header.encode() == sector { HeadFound::Header(header) } else { HeadFound::Bad })
     }
 }
@@ -151,6 +161,13 @@ impl Segments {
 
     pub(super) fn forget(&self, first: u64) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&first);
+    }
+
+    /// The file of a segment was replaced: it is opened anew when it is asked for.
+    pub(super) fn reopen(&self, first: u64) {
+        if let Some(file) = self.files.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&first) {
+            *file = None;
+        }
     }
 
     /// The file of a segment, opened when it is not.

@@ -10,10 +10,13 @@ use super::{
     chain::{is_signed, signed_bytes},
     checkpoint::Tally,
     disk::{Disk, RealDisk},
-    segment::Segments,
-    walk::{Broken, End, Tail, Walked, walk},
+    segment::{HeadFound, SegmentHeader, Segments},
+    walk::{Broken, End, Place, Tail, Walked, walk},
 };
-use crate::{crypto::Digest32, model::record};
+use crate::{
+    crypto::Digest32,
+    model::{Millis, record},
+};
 
 /// What a journal that holds consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +41,10 @@ pub struct VerifyReport {
     /// Hash of the last batch; whoever noted it earlier can tell that nothing was
     /// cut off or replaced.
     pub head_hash: Digest32,
+    /// Sealed parts that were dropped after their term; their digests hold. When the
+    /// newest of their entries was committed.
+    pub dropped: u64,
+    pub dropped_until_ms: Option<Millis>,
     /// Signatures that were checked with the key.
     pub signatures_checked: u64,
     /// The last batch has entries and its signature is not on disk yet: the
@@ -121,6 +128,11 @@ fn verify_tail(
         let header = &walked.header;
         tally.head_is(header.region, &header.node, header.epoch, header.sequence, &walked.hash);
         tally.take_up(walked.header.committed_at_ms, carries, count, &postings);
+        let dropped = walked.batch.entries.iter().filter(|entry| !entry.dropped_digest.is_empty()).count();
+        if dropped > 0 {
+            report.dropped += dropped as u64;
+            report.dropped_until_ms = Some(walked.header.committed_at_ms);
+        }
         report.batches += 1;
         report.entries += walked.batch.entries.len() as u64;
         report.first_sequence =
@@ -134,11 +146,37 @@ fn verify_tail(
         Ok(())
     })?;
     report.ledger = *tally.whole();
+    dropped_as_of(&segments, &report)?;
     report.last_unsigned = before.is_some();
     report.unfinished = end.and_then(|End { segment, offset, unfinished, .. }| {
         unfinished.map(|what| Unfinished { segment, offset, what })
     });
     Ok(report)
+}
+
+/// A segment of which sealed parts were dropped says how far was looked for what is
+/// newer; a journal that ends before that has lost it.
+fn dropped_as_of(segments: &Segments, report: &VerifyReport) -> Result<(), Broken> {
+    let (as_of, segment) = newest_drop(segments)?;
+    if as_of > report.last_sequence {
+        let what = format!("sealed parts were dropped as of batch {as_of}, the journal ends before it");
+        return Err(Broken { segment, offset: 0, sequence: report.last_sequence, what });
+    }
+    Ok(())
+}
+
+/// Up to which batch was looked for what is newer than a dropped sealed part, at most,
+/// and in which segment it was dropped; 0 where none was.
+pub(super) fn newest_drop(segments: &Segments) -> Result<(u64, u64), Broken> {
+    let mut newest = (0, 0);
+    for first in segments.firsts() {
+        let read = || SegmentHeader::read(&*segments.file(first)?);
+        let place = Place { segment: first, offset: 0, sequence: first };
+        if let HeadFound::Header(head) = read().map_err(|error| place.io(&error))? {
+            newest = newest.max((head.dropped_as_of, first));
+        }
+    }
+    Ok(newest)
 }
 
 /// Checks the signature of the batch before, which this one carries; answers with

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 use prost::Message;
 
 use super::{
-    chain::{batch_hash, leaf_hash},
+    chain::{batch_hash, leaf_of},
     checkpoint,
     disk::DiskFile,
     frame::{self, Found, Frame},
@@ -259,8 +259,7 @@ pub(super) fn check_batch(frame: Frame, place: Place, expect: &mut Expect) -> Re
     if header.count as usize != batch.entries.len() {
         return Err(place.broken("the batch has another number of entries than its header says"));
     }
-    let leaves =
-        batch.entries.iter().map(|entry| leaf_hash(&entry.public_part, &entry.sealed_part)).collect();
+    let leaves = batch.entries.iter().map(leaf_of).collect();
     if Tree::over(leaves).root().as_slice() != header.root {
         return Err(place.broken("the entries are not those under the header's root"));
     }

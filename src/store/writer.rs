@@ -205,7 +205,8 @@ impl Writer {
             self.notary.ask(&header);
         }
         let previous_signature = self.end.signature.map(|signature| signature.to_vec()).unwrap_or_default();
-        let batch = record::Batch { header, entries: stored, previous_signature, checkpoint };
+        let filler = Vec::new();
+        let batch = record::Batch { header, entries: stored, previous_signature, checkpoint, filler };
         let frame = frame::encode(sequence, &batch);
         // Before the frame is written: a journal must not hold what nobody can open.
         self.sealer.make_durable().map_err(io::Error::other)?;
@@ -278,7 +279,7 @@ impl Writer {
         disk.rename(SPARE, &segment::name(first))?;
         disk.sync_dir()?;
         let before = self.place.as_ref().map_or(0, |place| place.segment);
-        let header = SegmentHeader { first, before, previous: self.end.hash };
+        let header = SegmentHeader { first, before, previous: self.end.hash, dropped_as_of: 0 };
         file.write_at(0, &header.encode())?;
         file.sync_data()?;
         self.segments.add(first, Arc::clone(&file));

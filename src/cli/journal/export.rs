@@ -10,7 +10,11 @@ use anyhow::Context as _;
 use clap::Args;
 use jiff::{Timestamp, civil::Date};
 
-use super::{Ended, damage, line, look, tell_end};
+use super::{
+    Ended, damage,
+    line::{self, Erased},
+    look, tell_end,
+};
 use crate::{
     identity::business_day_start_ms,
     model::{Millis, ParticipantId, Scene},
@@ -51,11 +55,12 @@ impl Export {
                 Box::new(BufWriter::new(file))
             }
         };
+        let erased = Erased::beside(&self.dir).context("the list of erased holders cannot be read")?;
         let mut written = Ok(());
         let between = Between { from_ms: self.from, until_ms: self.to };
         let read = journal.entries(between, &mut |entry| {
             if self.wants(&entry) && written.is_ok() {
-                written = writeln!(out, "{}", line::json(&entry));
+                written = writeln!(out, "{}", line::json(&entry, &erased));
             }
         });
         match written.and_then(|()| out.flush()) {

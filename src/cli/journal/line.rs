@@ -1,18 +1,20 @@
 //! An entry as a JSON line: its public part without what only the region may see,
 //! the sealed part as a hash.
 
+use std::{collections::HashSet, io, path::Path};
+
 use jiff::{Timestamp, tz::Offset};
 use serde_json::{Value, json};
 
 use crate::{
-    crypto::sm3,
-    model::{Millis, RequestId, Status, TransactionId},
+    crypto::{ERASED, read_erased, sm3},
+    model::{Millis, RequestId, Status, Subject, TransactionId},
     store::OfflineEntry,
 };
 
 /// The entry as one JSON object. The holder within the region, the ids of
 /// aggregates and bodies are left out: participants' records would meet at them.
-pub(super) fn json(read: &OfflineEntry) -> Value {
+pub(super) fn json(read: &OfflineEntry, erased: &Erased) -> Value {
     let (entry, header) = (&read.entry, &read.batch.header);
     let hash = |bytes: &[u8]| (!bytes.is_empty()).then(|| hex::encode(sm3(&[bytes])));
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -48,9 +50,35 @@ pub(super) fn json(read: &OfflineEntry) -> Value {
             .collect::<Vec<_>>(),
         "detail_sm3": hash(&entry.detail),
         "sealed_sm3": read.sealed_digest.map(hex::encode),
+        "sealed": erased.sealed_part_of(read),
         "leaf": hex::encode(read.leaf),
         "batch_hash": hex::encode(read.batch.hash),
     })
+}
+
+/// Who was erased, of a journal whose store is there.
+#[derive(Debug, Default)]
+pub(super) struct Erased(HashSet<Subject>);
+
+impl Erased {
+    /// The list in the store to whose journal `dir` belongs; of a journal alone nobody
+    /// is known to be erased.
+    pub(super) fn beside(dir: &Path) -> io::Result<Self> {
+        let store = dir.parent().unwrap_or(Path::new(".."));
+        read_erased(&store.join("holder-keys").join(ERASED)).map(Erased)
+    }
+
+    /// What has become of the sealed part: `dropped` after its scene's term, `erased`
+    /// with its holder's key.
+    fn sealed_part_of(&self, read: &OfflineEntry) -> Option<&'static str> {
+        read.sealed_digest?;
+        let subject = Subject::from_slice(&read.entry.subject);
+        Some(match subject.is_ok_and(|subject| self.0.contains(&subject)) {
+            _ if read.sealed_bytes == 0 => "dropped",
+            true => "erased",
+            false => "kept",
+        })
+    }
 }
 
 /// The entry as people read it in a terminal.

@@ -8,6 +8,7 @@ mod check;
 mod export;
 mod line;
 mod prove;
+mod retain;
 mod tail;
 mod verify;
 
@@ -45,6 +46,8 @@ enum Act {
     Check(check::Check),
     /// Write entries as JSON lines, without anything personal
     Export(export::Export),
+    /// Drop the personal parts of entries whose scene's term is over
+    Retain(retain::Retain),
     /// Show the newest entries, and those to come
     Tail(tail::Tail),
 }
@@ -64,6 +67,7 @@ pub fn run(args: &JournalArgs) -> ExitCode {
         Act::Prove(act) => ("prove", act.run()),
         Act::Check(act) => ("check", act.run()),
         Act::Export(act) => ("export", act.run()),
+        Act::Retain(act) => ("retain", act.run()),
         Act::Tail(act) => ("tail", act.run()),
     };
     match ended {
@@ -164,6 +168,8 @@ mod tests {
             ("journal export DIR --from 2026-09-21 --to 2026-09-22T00:00:00Z --scene transit", true),
             ("journal export DIR --from yesterday", false),
             ("journal tail DIR -n 3 -f", true),
+            ("journal retain --config config/beijing --dry-run", true),
+            ("journal retain", false),
         ] {
             assert_eq!(Line::try_parse_from(line.split(' ')).is_ok(), understood, "{line}");
         }

@@ -9,7 +9,11 @@ use std::{
 
 use clap::Args;
 
-use super::{Ended, damage, line, look};
+use super::{
+    Ended, damage,
+    line::{self, Erased},
+    look,
+};
 use crate::store::{Broken, Follower, OfflineEntry};
 
 /// How often a journal that is followed is looked at.
@@ -66,10 +70,11 @@ impl Tail {
     }
 
     fn show(&self, entries: &[OfflineEntry]) -> io::Result<()> {
+        let erased = Erased::beside(&self.dir)?;
         let mut out = io::stdout().lock();
         for entry in entries {
             if self.json {
-                writeln!(out, "{}", line::json(entry))?;
+                writeln!(out, "{}", line::json(entry, &erased))?;
             } else {
                 writeln!(out, "{}", line::words(entry))?;
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Ended, KeyFrom, damage};
+use super::{Ended, KeyFrom, damage, line};
 use crate::store::{Unfinished, VerifyReport, verify_dir, verify_killed};
 
 /// Exit status 0 when the chain is intact, 1 when it is not, 2 when it could not
@@ -70,6 +70,13 @@ fn told(dir: &Path, report: &VerifyReport) -> String {
     if report.heads_elsewhere > 0 {
         let heads = report.heads_elsewhere;
         end.push_str(&format!("heads      {heads} named of other chains, which are not in this folder\n"));
+    }
+    if report.dropped > 0 {
+        let until = report.dropped_until_ms.map(line::instant).unwrap_or_default();
+        let dropped = report.dropped;
+        end.push_str(&format!(
+            "dropped    {dropped} sealed parts after their term, of entries to {until}; their digests hold\n"
+        ));
     }
     let signatures = match (report.signatures_checked, report.last_unsigned) {
         (0, _) => "not checked (no key given)".to_owned(),

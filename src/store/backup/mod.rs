@@ -48,6 +48,11 @@ pub enum BackupError {
     NotEmpty(PathBuf),
     #[error("the copy begins at batch {first} and ends at batch {last}: it has nothing before that point")]
     OutOfReach { first: u64, last: u64 },
+    /// The state at an earlier point stood in what was dropped.
+    #[error(
+        "sealed parts were dropped after their term as of batch {as_of}: the copy can be put back to that batch or a later one, not to batch {wanted}"
+    )]
+    Dropped { as_of: u64, wanted: u64 },
 }
 
 fn disk(path: &Path) -> impl FnOnce(io::Error) -> BackupError {

@@ -17,7 +17,7 @@ use crate::{
     store::{
         RealDisk, VerifyReport,
         segment::{self, Segments},
-        verify::CheckSignature,
+        verify::{CheckSignature, newest_drop},
         verify_dir,
         walk::{Tail, walk},
     },
@@ -199,6 +199,10 @@ fn find(journal: &Path, manifest: &Manifest, until: Until) -> Result<Cut, Backup
         }
         Ok(())
     })?;
+    let (as_of, _) = newest_drop(&segments)?;
+    if let Some(cut) = cut.filter(|cut| cut.sequence < as_of) {
+        return Err(BackupError::Dropped { as_of, wanted: cut.sequence });
+    }
     let (first, last) = reach;
     let beyond = matches!(until, Until::Sequence(sequence) if sequence > last);
     cut.filter(|_| !beyond).ok_or(BackupError::OutOfReach { first, last })

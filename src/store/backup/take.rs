@@ -17,10 +17,10 @@ use crate::{
     crypto::copy_holder_keys,
     model::record,
     store::{
-        Disk as _, RealDisk,
+        Disk as _, DiskFile, RealDisk,
         frame::{self, Found},
         rows::Marker,
-        segment::{self, FIRST_FRAME, Segments},
+        segment::{self, FIRST_FRAME, SegmentHeader, Segments},
         walk::{Tail, walk},
     },
 };
@@ -62,10 +62,13 @@ pub fn backup(store: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     let mut newest_kept = None;
     for (at, &first) in firsts.iter().enumerate() {
         let known = before.segment(first).filter(|known| known.closed && is_there(&journal, known));
+        // Sealed parts that were dropped in the store are to go from its copy as well.
+        let known = known.filter(|known| same_head(&segments, &journal, known.first));
         if let Some(known) = known {
             manifest.segments.push(known.clone());
             report.segments_kept += 1;
-            newest_kept = Some(first);
+            // One that is copied again lies between those that are kept.
+            newest_kept = if report.segments_copied == 0 { Some(first) } else { newest_kept };
             continue;
         }
         let closed = at + 1 < firsts.len();
@@ -100,6 +103,14 @@ fn older(before: &Manifest, firsts: &[u64]) -> Vec<ManifestSegment> {
 fn is_there(journal: &Path, known: &ManifestSegment) -> bool {
     let about = fs::metadata(journal.join(segment::name(known.first)));
     about.is_ok_and(|about| about.len() == known.bytes)
+}
+
+/// Whether a segment has the same header in the store and in the copy. It is another one
+/// when sealed parts were dropped since.
+fn same_head(segments: &Segments, copy: &Path, first: u64) -> bool {
+    let head = |file: std::io::Result<Arc<dyn DiskFile>>| SegmentHeader::read(&*file?);
+    let copied = RealDisk::look(copy).open(&segment::name(first));
+    matches!((head(segments.file(first)), head(copied)), (Ok(store), Ok(copy)) if store == copy)
 }
 
 /// Region and node of the chain; `None` of a journal without batches.

@@ -55,7 +55,11 @@ struct Found {
 impl Found {
     fn of(row: &PgRow) -> Self {
         Found {
-            stored: record::StoredEntry { public_part: row.get(0), sealed_part: row.get(1) },
+            stored: record::StoredEntry {
+                public_part: row.get(0),
+                sealed_part: row.get(1),
+                dropped_digest: Vec::new(),
+            },
             chain: row.get(2),
             epoch: row.get(3),
             sequence: row.get(4),

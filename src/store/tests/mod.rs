@@ -10,6 +10,7 @@ mod later;
 mod offline;
 mod once;
 mod reads;
+mod retain;
 pub(super) mod support;
 mod tampered;
 mod tasks;

@@ -31,6 +31,9 @@ pub(super) const PENDING_OLDEST_SECONDS: &str = "onecard_pending_oldest_seconds"
 pub(super) const LEDGER_SUM_FEN: &str = "onecard_ledger_sum_fen";
 pub(super) const LEDGER_FOLDED_SUM_FEN: &str = "onecard_ledger_folded_sum_fen";
 pub(super) const LEDGER_FOLDED_POSTINGS: &str = "onecard_ledger_folded_postings";
+pub(super) const RETENTION_DROPPED: &str = "onecard_retention_dropped_total";
+pub(super) const RETENTION_KEPT: &str = "onecard_retention_kept_entries";
+pub(super) const RETENTION_RAN_SECONDS: &str = "onecard_retention_ran_timestamp_seconds";
 pub(super) const CLOCK_OFF_SECONDS: &str = "onecard_clock_off_seconds";
 pub(super) const SIGN_QUEUE: &str = "onecard_sign_queue_batches";
 pub(super) const ADAPTER_CALLS: &str = "onecard_adapter_calls_total";
@@ -88,6 +91,7 @@ pub(super) fn describe() {
         ),
         (ENVELOPES_REFUSED, Count, "Envelopes of peers refused, by peer. 拒绝的跨区报文数（按对端）"),
         (SHED, Count, "Requests shed under load, by rank. 过载时舍弃的请求数（按优先级）"),
+        (RETENTION_DROPPED, Count, "Sealed parts dropped after their scene's term. 到期清除的密封内容数"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),
         (PEER_CALLS, Count, "Calls to peer regions, by peer and outcome. 跨区调用数（按对端、结果）"),
     ] {
@@ -107,6 +111,16 @@ pub(super) fn describe() {
             "Sum of all postings, from the whole journal at its last reading; not zero is an alarm. 全部分录之和（应为零）",
         ),
         (LEDGER_FOLDED_POSTINGS, Count, "Postings that were summed then. 上次全量汇总的分录数"),
+        (
+            RETENTION_KEPT,
+            Count,
+            "Sealed parts past their term that still hold live state, at the last run. 已到期但仍承载现行状态的密封内容数",
+        ),
+        (
+            RETENTION_RAN_SECONDS,
+            Seconds,
+            "When terms were last looked at, seconds since 1970. 上次按期限清除的时刻",
+        ),
         (TASKS_OPEN, Count, "Open tasks, by kind and state. 未结任务数（按种类、状态）"),
         (TASKS_OLDEST_SECONDS, Seconds, "Age of the oldest open task, by kind. 最久未结任务的时长"),
         (TASKS_TRIES_MAX, Count, "Most tries of an open task, by kind. 未结任务的最多尝试次数"),

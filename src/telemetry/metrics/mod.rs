@@ -31,5 +31,5 @@ pub use outside::{
 pub use requests::{MethodMetrics, RequestOutcome, RequestRefusal, shed};
 pub use store::{
     ClockAgainst, clock_off, commit_batch, index_lag, ledger_folded, ledger_sum, pending_transactions,
-    sign_queue,
+    retention_ran, sign_queue,
 };

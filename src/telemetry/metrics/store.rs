@@ -2,7 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use metrics::{Gauge, Histogram, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::{catalogue as name, labels::label};
 
@@ -16,6 +16,9 @@ struct Store {
     sign_queue: Gauge,
     ledger_folded_sum: Gauge,
     ledger_folded_postings: Gauge,
+    retention_dropped: Counter,
+    retention_kept: Gauge,
+    retention_ran: Gauge,
 }
 
 static STORE: LazyLock<Store> = LazyLock::new(|| Store {
@@ -28,6 +31,9 @@ static STORE: LazyLock<Store> = LazyLock::new(|| Store {
     sign_queue: gauge!(name::SIGN_QUEUE),
     ledger_folded_sum: gauge!(name::LEDGER_FOLDED_SUM_FEN),
     ledger_folded_postings: gauge!(name::LEDGER_FOLDED_POSTINGS),
+    retention_dropped: counter!(name::RETENTION_DROPPED),
+    retention_kept: gauge!(name::RETENTION_KEPT),
+    retention_ran: gauge!(name::RETENTION_RAN_SECONDS),
 });
 
 /// A batch of `entries` was made durable in `took`.
@@ -56,6 +62,14 @@ pub fn ledger_sum(sum_fen: i128) {
 pub fn ledger_folded(sum_fen: i128, postings: u64) {
     STORE.ledger_folded_sum.set(sum_fen as f64);
     STORE.ledger_folded_postings.set(postings as f64);
+}
+
+/// The terms of retention were looked at: so many sealed parts were dropped, so many
+/// are past their term and still needed.
+pub fn retention_ran(dropped: u64, kept: u64, at_ms: i64) {
+    STORE.retention_dropped.increment(dropped);
+    STORE.retention_kept.set(kept as f64);
+    STORE.retention_ran.set(at_ms as f64 / 1_000.0);
 }
 
 label! {
