@@ -369,6 +369,13 @@ pub const ENVELOPE_MEMORY_MS: i64 = 120_000;
 /// Of one member: its own messages at its full rate, and as many answers to ours.
 pub const ENVELOPES_PER_MEMBER_MAX: u64 = 500_000;
 
+/// An epoch of our deny list that a peer claims to know, beyond our clock: more can
+/// only come of a clock that was far off, or of a lie that would use the numbers up.
+pub const DENY_EPOCH_AHEAD_MAX_MS: u64 = 86_400_000;
+
+/// Parts in which a peer tells what it knows of our deny list: ten million cards.
+pub const DENY_TOLD_PARTS_MAX: u32 = 10_000;
+
 /// A peer's answer to a relayed call.
 pub const PEER_CALL_MAX: Duration = Duration::from_millis(1_500);
 

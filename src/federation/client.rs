@@ -20,8 +20,8 @@ use super::{
 use crate::{
     crypto::ChipChallenge,
     gateway::{
-        CardAsk, CardSaid, ChipBegun, CryptoPool, DenyDelta, Gateway, HolderConfirmed, Origin, PeerError,
-        Peers,
+        CardAsk, CardSaid, ChipBegun, CryptoPool, DenyDelta, DenyTold, Gateway, HolderConfirmed, Origin,
+        PeerError, Peers,
     },
     identity::CardIdentifier,
     limits,
@@ -33,6 +33,14 @@ use crate::{
     telemetry::metrics::{self, CallOutcome},
     trust::TrustList,
 };
+
+/// How far a peer knows our deny list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerKnows {
+    pub version: u64,
+    /// `None`: the peer knows of no epochs.
+    pub epoch: Option<u64>,
+}
 
 /// The certificate we show to peers and the roots we believe, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -214,10 +222,28 @@ impl PeerClients {
     ///
     /// # Errors
     /// When the peer did not take it.
-    pub async fn push_deny_delta(&self, to: u32, delta: &DenyDelta) -> Result<u64, PeerError> {
+    pub async fn push_deny_delta(&self, to: u32, delta: &DenyDelta) -> Result<PeerKnows, PeerError> {
         let content = Content::DenyListDelta(wire::delta_to_wire(delta));
         match self.exchange_as(Admit::Always, to, content, "").await? {
-            Content::DenyListAccepted(accepted) => Ok(accepted.version),
+            Content::DenyListAccepted(accepted) => {
+                Ok(PeerKnows { version: accepted.version, epoch: accepted.epoch })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks a peer for a part of what it knows of our deny list.
+    ///
+    /// # Errors
+    /// When the peer did not tell.
+    pub async fn ask_deny_list(&self, to: u32, after: Option<[u8; 16]>) -> Result<DenyTold, PeerError> {
+        let province = self.gateway.province();
+        let ask = message::DenyListAsk {
+            region: format!("{province:06}"),
+            after: after.map(|card| card.to_vec()).unwrap_or_default(),
+        };
+        match self.exchange_as(Admit::Always, to, Content::DenyListAsk(ask), "").await? {
+            Content::DenyListTold(told) => wire::told_of(&told, province, after).map_err(bad),
             other => Err(unexpected(&other)),
         }
     }

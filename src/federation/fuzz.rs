@@ -134,6 +134,14 @@ fn content(said: Content) {
         Content::HolderConfirmed(confirmed) => drop(wire::confirmed_of(confirmed)),
         Content::CardStateAnswer(answer) => drop(wire::said_of(&answer)),
         Content::DenyListAccepted(_) => {}
+        Content::DenyListAsk(ask) => {
+            let _ = wire::ask_of(&ask, PEER);
+        }
+        Content::DenyListTold(told) => {
+            if let Ok(told) = wire::told_of(&told, PEER, None) {
+                assert!(told.facts.iter().all(|(_, fact)| fact.denied));
+            }
+        }
         Content::Refusal(refusal) => drop(wire::refusal_of(&refusal)),
     }
 }
@@ -157,6 +165,7 @@ fn seeds() -> [Vec<u8>; 3] {
         denied_since_ms: 0,
     };
     let delta = proto::DenyListDelta {
+        epoch: 4,
         region: "120000".into(),
         version: 3,
         since: 1,

@@ -11,7 +11,7 @@ use super::{
     wire::{self, BadMessage},
 };
 use crate::{
-    gateway::{CardAsk, ChipAsk, CryptoPool, Gateway, PeerAsker, PeerError},
+    gateway::{CardAsk, ChipAsk, CryptoPool, Gateway, PeerAsker, PeerError, Refusal},
     limits,
     model::{Assurance, CertIdentity, PeerCertificate, Reason},
     proto::federation::v1::{
@@ -20,6 +20,7 @@ use crate::{
         peer_service_server::{PeerService, PeerServiceServer},
     },
     telemetry::metrics,
+    trust::DenyPosition,
 };
 
 /// The member region whose certificate opened the connection.
@@ -109,15 +110,20 @@ impl PeerServer {
             }
             Content::DenyListDelta(delta) => {
                 let delta = wire::delta_of(delta, from).map_err(bad)?;
-                let known = self.gateway.take_deny_delta(delta).await;
-                let version =
-                    known.map_err(|refusal| PeerError::Unreachable(refusal.reason.code().into()))?;
-                Ok(Content::DenyListAccepted(DenyListAccepted { version }))
+                let known = self.gateway.take_deny_delta(delta).await.map_err(not_now)?;
+                let DenyPosition { epoch, version } = known;
+                Ok(Content::DenyListAccepted(DenyListAccepted { version, epoch: Some(epoch) }))
+            }
+            Content::DenyListAsk(ask) => {
+                let after = wire::ask_of(&ask, from).map_err(bad)?;
+                let told = self.gateway.deny_list_known_of(from, after).await.map_err(not_now)?;
+                Ok(Content::DenyListTold(wire::told_to_wire(&told)))
             }
             Content::ChipRelayBegun(_)
             | Content::HolderConfirmed(_)
             | Content::CardStateAnswer(_)
             | Content::DenyListAccepted(_)
+            | Content::DenyListTold(_)
             | Content::Refusal(_) => Err(PeerError::Refused(Reason::FieldInvalid)),
         }
     }
@@ -127,6 +133,10 @@ impl PeerServer {
         let said = self.gateway.peer_ask_card(asker, card, ask).await?;
         Ok(Content::CardStateAnswer(wire::said_to_wire(&said)))
     }
+}
+
+fn not_now(refusal: Refusal) -> PeerError {
+    PeerError::Unreachable(refusal.reason.code().into())
 }
 
 fn bad(_: BadMessage) -> PeerError {

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use crate::{
     crypto::{ChipChallenge, sm3},
-    gateway::{CardAsk, CardSaid, ChipBegun, DenyDelta, HolderConfirmed, Origin, PeerError},
+    gateway::{CardAsk, CardSaid, ChipBegun, DenyDelta, DenyTold, HolderConfirmed, Origin, PeerError},
     identity::CardIdentifier,
     model::{Assurance, PairwiseHolder, Purpose, Reason, RequestId, Token16, TransactionId},
     proto::{
@@ -176,20 +176,35 @@ pub fn said_of(wire: &wire::CardStateAnswer) -> Result<CardSaid, BadMessage> {
 }
 
 pub fn delta_to_wire(delta: &DenyDelta) -> wire::DenyListDelta {
-    let change = |(version, fact): &(u64, DenyFact)| wire::DenyListChange {
+    wire::DenyListDelta {
+        region: format!("{:06}", delta.province),
+        version: delta.version,
+        since: delta.since,
+        changes: delta.facts.iter().map(change_to_wire).collect(),
+        epoch: delta.epoch,
+    }
+}
+
+fn change_to_wire((version, fact): &(u64, DenyFact)) -> wire::DenyListChange {
+    wire::DenyListChange {
         card_identifier: fact.card.as_bytes().to_vec(),
         denied: fact.denied,
         card_state: fact.card_state.into(),
         expires_at_ms: fact.expires_at_ms,
         version: *version,
         denied_since_ms: fact.since_ms,
-    };
-    wire::DenyListDelta {
-        region: format!("{:06}", delta.province),
-        version: delta.version,
-        since: delta.since,
-        changes: delta.facts.iter().map(change).collect(),
     }
+}
+
+fn change_of(change: &wire::DenyListChange) -> Result<(u64, DenyFact), BadMessage> {
+    let fact = DenyFact {
+        card: card_of(&change.card_identifier)?,
+        denied: change.denied,
+        card_state: u8::try_from(change.card_state).map_err(|_| BadMessage)?,
+        expires_at_ms: change.expires_at_ms,
+        since_ms: change.denied_since_ms,
+    };
+    Ok((change.version, fact))
 }
 
 /// A peer speaks for its own list only.
@@ -200,23 +215,52 @@ pub fn delta_of(wire: wire::DenyListDelta, from: u32) -> Result<DenyDelta, BadMe
     }
     let mut facts = Vec::with_capacity(wire.changes.len());
     for change in &wire.changes {
-        let fact = DenyFact {
-            card: card_of(&change.card_identifier)?,
-            denied: change.denied,
-            card_state: u8::try_from(change.card_state).map_err(|_| BadMessage)?,
-            expires_at_ms: change.expires_at_ms,
-            since_ms: change.denied_since_ms,
-        };
+        let (version, fact) = change_of(change)?;
         let is_theirs = fact.card.region().province().code() == from;
-        if !is_theirs || change.version <= wire.since || change.version > wire.version {
+        if !is_theirs || version <= wire.since || version > wire.version {
             return Err(BadMessage);
         }
-        facts.push((change.version, fact));
+        facts.push((version, fact));
     }
     if !facts.is_sorted_by_key(|(version, _)| *version) {
         return Err(BadMessage);
     }
-    Ok(DenyDelta { province, since: wire.since, version: wire.version, facts })
+    Ok(DenyDelta { province, epoch: wire.epoch, since: wire.since, version: wire.version, facts })
+}
+
+pub fn ask_of(wire: &wire::DenyListAsk, from: u32) -> Result<Option<[u8; 16]>, BadMessage> {
+    let province: u32 = wire.region.parse().map_err(|_| BadMessage)?;
+    if province != from {
+        return Err(BadMessage);
+    }
+    if wire.after.is_empty() { Ok(None) } else { sixteen(&wire.after).map(Some) }
+}
+
+pub fn told_to_wire(told: &DenyTold) -> wire::DenyListTold {
+    wire::DenyListTold { changes: told.facts.iter().map(change_to_wire).collect(), more: told.more }
+}
+
+/// What a peer tells of the list of `province`, about its cards above `after` only
+/// and in order: so that asking for the rest comes to an end.
+pub fn told_of(
+    wire: &wire::DenyListTold,
+    province: u32,
+    after: Option<[u8; 16]>,
+) -> Result<DenyTold, BadMessage> {
+    let facts: Vec<_> = wire.changes.iter().map(change_of).collect::<Result<_, _>>()?;
+    let mut last = after;
+    for (_, fact) in &facts {
+        let card = *fact.card.as_bytes();
+        let is_ours = fact.card.region().province().code() == province;
+        if !is_ours || !fact.denied || last.is_some_and(|last| card <= last) {
+            return Err(BadMessage);
+        }
+        last = Some(card);
+    }
+    if wire.more && facts.is_empty() {
+        return Err(BadMessage);
+    }
+    Ok(DenyTold { facts, more: wire.more })
 }
 
 /// What tells a repeat of a peer's request from a misuse: the message without the
@@ -236,6 +280,8 @@ pub fn fingerprint(content: &Content) -> [u8; 32] {
         Content::LossLift(lift) => lift.origin.as_mut(),
         Content::CardStateRead(read) => read.origin.as_mut(),
         Content::DenyListDelta(_)
+        | Content::DenyListAsk(_)
+        | Content::DenyListTold(_)
         | Content::ChipRelayBegun(_)
         | Content::HolderConfirmed(_)
         | Content::CardStateAnswer(_)

@@ -137,8 +137,13 @@ fn a_region_speaks_for_its_own_list_only() {
             let card = CardIdentifier::from_bytes(bytes).expect("a region");
             DenyFact { card, denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 }
         };
-        let delta =
-            DenyDelta { province: 120_000, since: 4, version: 7, facts: vec![(5, fact(1)), (7, fact(2))] };
+        let delta = DenyDelta {
+            province: 120_000,
+            epoch: 3,
+            since: 4,
+            version: 7,
+            facts: vec![(5, fact(1)), (7, fact(2))],
+        };
         let mut wire = delta_to_wire(&delta);
         change(&mut wire);
         let heard = delta_of(wire, from);

@@ -10,12 +10,13 @@ use crate::{
     },
     scenes::card::{self, DenyFact},
     store::Committed,
-    trust::DenyChange,
+    telemetry::metrics,
+    trust::{DenyChange, DenyPosition},
 };
 use prost::Message as _;
 
 /// Changes in one delta to a peer: 1,000 of some 40 bytes fit any message bound.
-const FACTS_PER_DELTA: usize = 1_000;
+pub(super) const FACTS_PER_DELTA: usize = 1_000;
 
 /// Why a card on the deny list is refused.
 pub(super) const fn reason_of(card_state: u8) -> Reason {
@@ -46,7 +47,7 @@ impl Gateway {
                 continue;
             };
             let changes = by_region.remove(&province).unwrap_or_default();
-            self.deny.catch_up(province, 0, head.version, &changes);
+            self.deny.catch_up(province, 0, position_of(&head), &changes);
             self.deny.heard(province, head.heard_at_ms);
         }
         Ok(())
@@ -61,7 +62,7 @@ impl Gateway {
         for (key, stored) in self.store.scan(AggregateKind::DenyListHead).await? {
             let head = DenyListHead::decode(stored.body).map_err(|_| Refusal::internal())?;
             let province = <[u8; 4]>::try_from(key.id.as_slice()).map(u32::from_be_bytes);
-            if province.is_ok_and(|province| head.version > self.deny.version(province)) {
+            if province.is_ok_and(|province| position_of(&head) > self.deny.at(province)) {
                 self.read_back_deny_list().await?;
                 if let Some(peers) = self.peers() {
                     peers.deny_list_changed(self.deny_list_version());
@@ -81,27 +82,27 @@ impl Gateway {
         }
         let Ok(card) = <[u8; 16]>::try_from(said.card.as_slice()) else { return };
         let Ok(Some(file)) = self.peek::<DenyFile>(&card).await else { return };
-        let known = self.deny.version(self.province);
-        if said.deny_list_version > known + 1
-            && let Ok(missed) = self.own_facts(known, said.deny_list_version).await
+        let known = self.deny.at(self.province);
+        if said.deny_list_version > known.version + 1
+            && let Ok(missed) = self.own_facts(known.version, said.deny_list_version).await
         {
             // A caller before us gave up between its commit and here, or is not here
             // yet. Once our version is known nobody would look for theirs.
             for (made_at, fact) in &missed {
-                self.deny.note(self.province, *made_at, &change_of_fact(fact));
+                let at = DenyPosition { version: *made_at, ..known };
+                self.deny.note(self.province, at, &change_of_fact(fact));
             }
         }
-        let change = DenyChange {
-            card,
-            denied: file.denied,
-            card_state: digit(&file),
-            expires_at_ms: file.expires_at_ms,
-            since_ms: file.denied_since_ms,
-        };
-        self.deny.note(self.province, said.deny_list_version, &change);
+        let at = DenyPosition { version: said.deny_list_version, ..known };
+        self.deny.note(self.province, at, &change_of_file(card, &file));
         if let Some(peers) = self.peers() {
             peers.deny_list_changed(said.deny_list_version);
         }
+    }
+
+    /// How far our own list is.
+    pub fn deny_list_at(&self) -> DenyPosition {
+        self.deny.at(self.province)
     }
 
     /// The version of our own list.
@@ -122,16 +123,17 @@ impl Gateway {
     pub async fn deny_delta(&self, since: u64) -> Result<DenyDelta, Refusal> {
         // The version before the facts: a loss that commits meanwhile is left to the
         // next delta. The other way round its version would be told and its card not.
-        let now_at = self.deny_list_version();
+        let DenyPosition { epoch, version: now_at } = self.deny_list_at();
+        let province = self.province;
         if since == now_at {
-            return Ok(DenyDelta { province: self.province, since, version: now_at, facts: Vec::new() });
+            return Ok(DenyDelta { province, epoch, since, version: now_at, facts: Vec::new() });
         }
         let mut facts = self.own_facts(since, now_at).await?;
         let whole = facts.len() <= FACTS_PER_DELTA;
         facts.truncate(FACTS_PER_DELTA);
         let last = facts.last().map_or(since, |(version, _)| *version);
         let version = if whole { now_at.max(since) } else { last };
-        Ok(DenyDelta { province: self.province, since, version, facts })
+        Ok(DenyDelta { province, epoch, since, version, facts })
     }
 
     /// The facts of our own list made after `since` up to `upto`, oldest first.
@@ -153,30 +155,54 @@ impl Gateway {
 
     /// Takes over a peer's delta; answers how far we know its list now. One that
     /// begins after what we know changes nothing: the peer learns where to begin.
+    /// What is known of the epoch before stays until the new one says otherwise.
     ///
     /// # Errors
     /// When the journal cannot take it.
-    pub async fn take_deny_delta(&self, delta: DenyDelta) -> Result<u64, Refusal> {
-        let known = self.deny.version(delta.province);
-        if delta.since > known || delta.version < known {
+    pub async fn take_deny_delta(&self, delta: DenyDelta) -> Result<DenyPosition, Refusal> {
+        let known = self.deny.at(delta.province);
+        let (epoch, province) = (delta.epoch, delta.province);
+        if epoch < known.epoch {
+            tracing::warn!(
+                peer = province,
+                epoch,
+                known = known.epoch,
+                "a region's deny list has fallen behind what it told before; its denials are taken, no more"
+            );
+            for (version, fact) in delta.facts.into_iter().filter(|(_, fact)| fact.denied) {
+                self.commit_denial(province, DenyPosition { epoch, version }, Some(fact)).await?;
+            }
             return Ok(known);
         }
-        // A fact a unit: each is sealed under its own card's subject.
-        for (made_at, fact) in delta.facts.iter().filter(|(made_at, _)| *made_at > known) {
-            self.commit_denial(delta.province, *made_at, Some(*fact)).await?;
+        let have = known.within(epoch);
+        if delta.since > have || delta.version < have {
+            return Ok(known);
         }
-        self.commit_denial(delta.province, delta.version, None).await?;
-        Ok(self.deny.version(delta.province))
+        if epoch > known.epoch && known != DenyPosition::default() {
+            tracing::warn!(
+                peer = province,
+                epoch,
+                before = known.epoch,
+                "a region has begun its deny list anew; what it said before stays refused"
+            );
+            metrics::deny_list_begun(province);
+        }
+        // A fact a unit: each is sealed under its own card's subject.
+        for (version, fact) in delta.facts.into_iter().filter(|(made_at, _)| *made_at > have) {
+            self.commit_denial(province, DenyPosition { epoch, version }, Some(fact)).await?;
+        }
+        self.commit_denial(province, DenyPosition { epoch, version: delta.version }, None).await?;
+        Ok(self.deny.at(province))
     }
 
     async fn commit_denial(
         &self,
         province: u32,
-        version: u64,
+        to: DenyPosition,
         fact: Option<DenyFact>,
     ) -> Result<(), Refusal> {
         let now = self.now_ms();
-        if fact.is_none() && version == self.deny.version(province) {
+        if fact.is_none() && to == self.deny.at(province) {
             // Nothing new, but the peer is alive: its list is as fresh as now.
             self.deny.heard(province, now);
             return Ok(());
@@ -190,21 +216,38 @@ impl Gateway {
             }
         };
         self.note(self.own_meta(Scene::Federation, "DenyListDelta"), touches, move |view, now| {
-            card::apply_denial(view, province, version, about, now)
+            card::apply_denial(view, province, (to.epoch, to.version), about, now)
         })
         .await?;
-        let change = fact.map(|fact| change_of_fact(&fact));
-        self.deny.catch_up(province, 0, version, change.as_slice());
-        self.deny.heard(province, now);
+        // As it stands now: the fact may have changed nothing, or something newer come.
+        let change = match fact {
+            None => None,
+            Some(fact) => {
+                let card = *fact.card.as_bytes();
+                self.peek::<DenyFile>(&card).await?.map(|file| change_of_file(card, &file))
+            }
+        };
+        match change {
+            Some(change) => self.deny.note(province, to, &change),
+            None => drop(self.deny.catch_up(province, 0, to, &[])),
+        }
+        if to.epoch >= self.deny.at(province).epoch {
+            self.deny.heard(province, now);
+        }
         Ok(())
     }
+}
+
+/// How far a stored head says its list is known.
+pub(super) fn position_of(head: &DenyListHead) -> DenyPosition {
+    DenyPosition { epoch: head.epoch, version: head.version }
 }
 
 fn digit(file: &DenyFile) -> u8 {
     u8::try_from(file.card_state).unwrap_or(2)
 }
 
-fn fact_of(key: &AggregateKey, file: &DenyFile) -> Option<DenyFact> {
+pub(super) fn fact_of(key: &AggregateKey, file: &DenyFile) -> Option<DenyFact> {
     let card = <[u8; 16]>::try_from(key.id.as_slice()).ok()?;
     Some(DenyFact {
         card: CardIdentifier::from_bytes(card).ok()?,
@@ -217,6 +260,16 @@ fn fact_of(key: &AggregateKey, file: &DenyFile) -> Option<DenyFact> {
 
 fn change_of(key: &AggregateKey, file: &DenyFile) -> Option<DenyChange> {
     fact_of(key, file).map(|fact| change_of_fact(&fact))
+}
+
+fn change_of_file(card: [u8; 16], file: &DenyFile) -> DenyChange {
+    DenyChange {
+        card,
+        denied: file.denied,
+        card_state: digit(file),
+        expires_at_ms: file.expires_at_ms,
+        since_ms: file.denied_since_ms,
+    }
 }
 
 fn change_of_fact(fact: &DenyFact) -> DenyChange {

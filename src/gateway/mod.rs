@@ -14,6 +14,7 @@ mod call;
 mod caps;
 mod cards;
 mod deny;
+mod deny_epoch;
 mod goodbye;
 mod guesses;
 mod home;
@@ -57,7 +58,9 @@ pub use money::MoneyAsk;
 pub use options::{Live, OperatorLine};
 pub use policy::{CodeHome, PolicyFile, ScenePolicy, StandInPolicy};
 pub use pool::CryptoPool;
-pub use ports::{CardAsk, CardSaid, ChipBegun, DenyDelta, HolderConfirmed, Origin, PeerError, Peers};
+pub use ports::{
+    CardAsk, CardSaid, ChipBegun, DenyDelta, DenyTold, HolderConfirmed, Origin, PeerError, Peers,
+};
 pub use reconcile::CaseWork;
 pub use refusal::{Refusal, RefusalKind, Violation};
 pub use registry::{Caller, Participant, ParticipantLine, Registry, RegistryFile, RegistryProblem};
@@ -143,6 +146,7 @@ impl Gateway {
             rng: parts.rng,
         };
         gateway.read_back_deny_list().await?;
+        gateway.follow_the_store().await?;
         Ok(Arc::new(gateway))
     }
 

@@ -87,9 +87,20 @@ pub enum CardAsk {
 pub struct DenyDelta {
     /// Whose list: 110000 style.
     pub province: u32,
+    /// The list's epoch; 0 of a region that knows of none.
+    pub epoch: u64,
     pub since: u64,
     pub version: u64,
     pub facts: Vec<(u64, DenyFact)>,
+}
+
+/// What a peer knows of our deny list: a part of the cards it refuses, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenyTold {
+    /// Each with the version of our list that made it.
+    pub facts: Vec<(u64, DenyFact)>,
+    /// There are more above the last of them.
+    pub more: bool,
 }
 
 /// The other regions. `home` is a province, 110000 style. Every call is

@@ -114,6 +114,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     pub(super) lookup: Lookup,
     index_lag_max: usize,
+    epoch: u64,
     leases: Leases,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -207,6 +208,7 @@ impl EmbeddedStore {
                 sealer: Arc::clone(&parts.sealer),
             },
             index_lag_max: options.index_lag_max,
+            epoch: name.epoch,
             leases: Leases::default(),
             threads: Mutex::default(),
         };
@@ -487,6 +489,10 @@ impl Store for EmbeddedStore {
 
     fn committed_at_ms(&self) -> Millis {
         self.shared.committed_at.load(Ordering::Acquire)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     fn is_ready(&self) -> bool {

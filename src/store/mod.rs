@@ -335,6 +335,10 @@ pub trait Store: Send + Sync + 'static {
     /// backwards, even where the clock does.
     fn committed_at_ms(&self) -> Millis;
 
+    /// Which life of the store this is: higher in one that was put back to an earlier
+    /// point, or made anew. 0: the engine cannot tell.
+    fn epoch(&self) -> u64;
+
     /// Whether commits are taken; false after a failed sync and while starting.
     fn is_ready(&self) -> bool;
 }

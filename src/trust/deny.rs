@@ -1,12 +1,12 @@
-//! The deny list: what is known here of every region's lost cards. Deltas of a
-//! region are numbered without gaps; a region answers for its own entries only,
+//! The deny list: what is known here of every region's lost cards. Within an
+//! epoch deltas of a region are numbered without gaps; a region answers for its own entries only,
 //! so that none can lift what another has reported.
 //!
 //! The list is not capped: a lost card that does not fit would be alive again.
 //! An entry is about 60 bytes; a million lost cards are 60 MB.
 
 use std::{
-    collections::HashMap,
+    collections::{BinaryHeap, HashMap},
     sync::{PoisonError, RwLock},
 };
 
@@ -14,6 +14,21 @@ use dashmap::DashMap;
 use smallvec::{SmallVec, smallvec};
 
 use crate::model::Millis;
+
+/// How far a region's list is known. A list that was begun anew is in a higher
+/// epoch, and all its versions are above those of every epoch before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct DenyPosition {
+    pub epoch: u64,
+    pub version: u64,
+}
+
+impl DenyPosition {
+    /// How far the list is known in an epoch: not at all in another one.
+    pub const fn within(self, epoch: u64) -> u64 {
+        if self.epoch == epoch { self.version } else { 0 }
+    }
+}
 
 /// One change of a region's deny list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +85,7 @@ impl Entry {
 
 #[derive(Clone, Copy, Default)]
 struct Head {
-    version: u64,
+    at: DenyPosition,
     heard_at_ms: Option<Millis>,
 }
 
@@ -88,39 +103,41 @@ impl DenyList {
         DenyList::default()
     }
 
-    /// Takes the delta that made a region's list `version`.
+    /// Takes the delta that made a region's list `version` in the epoch it is in.
     pub fn apply(&self, region: u32, version: u64, changes: &[DenyChange]) -> Applied {
-        self.catch_up(region, version.saturating_sub(1), version, changes)
+        let to = DenyPosition { version, ..self.at(region) };
+        self.catch_up(region, version.saturating_sub(1), to, changes)
     }
 
-    /// Takes everything that came after version `since` up to `version`, oldest
-    /// first: the answer to a question after a gap, or a whole list (`since` 0).
-    /// What of it is known already does no harm.
-    pub fn catch_up(&self, region: u32, since: u64, version: u64, changes: &[DenyChange]) -> Applied {
+    /// Takes everything that came after version `since` up to `to`, oldest first: the
+    /// answer to a question after a gap, or a whole list (`since` 0). What of it is
+    /// known already does no harm.
+    pub fn catch_up(&self, region: u32, since: u64, to: DenyPosition, changes: &[DenyChange]) -> Applied {
         // Held to the end, or two deltas of a region could overtake each other.
         let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
         let head = heads.entry(region).or_default();
-        if version <= head.version {
+        if to <= head.at {
             return Applied::AlreadyKnown;
         }
-        if since > head.version {
-            return Applied::Gap { have: head.version };
+        let have = head.at.within(to.epoch);
+        if since > have {
+            return Applied::Gap { have };
         }
         for change in changes {
             self.change(region, change);
         }
-        head.version = version;
+        head.at = to;
         Applied::Ok
     }
 
-    /// Takes one change of our own list as the store has it now. Two changes may be
-    /// told in the other order; each tells the card's newest state, so none is
-    /// passed over and none undone.
-    pub fn note(&self, region: u32, version: u64, change: &DenyChange) {
+    /// Takes one change as the store has it now. Two changes may be told in the other
+    /// order; each tells the card's newest state, so none is passed over and none
+    /// undone.
+    pub fn note(&self, region: u32, to: DenyPosition, change: &DenyChange) {
         let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
         self.change(region, change);
         let head = heads.entry(region).or_default();
-        head.version = head.version.max(version);
+        head.at = head.at.max(to);
     }
 
     fn change(&self, region: u32, change: &DenyChange) {
@@ -154,9 +171,37 @@ impl DenyList {
         Some(DeniedCard { card_state: entry.card_state, region: entry.region, since_ms: entry.since_ms })
     }
 
+    /// How far a region's list is known; all 0 when nothing is.
+    pub fn at(&self, region: u32) -> DenyPosition {
+        self.head(region).at
+    }
+
     /// The newest version known of a region's list; 0 when nothing is.
     pub fn version(&self, region: u32) -> u64 {
-        self.head(region).version
+        self.at(region).version
+    }
+
+    /// The cards above `after` that a region's list denies now, the lowest `most` of
+    /// them in order.
+    pub fn denied_by(
+        &self,
+        region: u32,
+        after: Option<[u8; 16]>,
+        most: usize,
+        now_ms: Millis,
+    ) -> Vec<[u8; 16]> {
+        let mut lowest = BinaryHeap::new();
+        for card in &self.cards {
+            let denied = card.iter().any(|entry| entry.region == region && entry.in_force(now_ms));
+            if !denied || after.is_some_and(|after| *card.key() <= after) {
+                continue;
+            }
+            lowest.push(*card.key());
+            if lowest.len() > most {
+                lowest.pop();
+            }
+        }
+        lowest.into_sorted_vec()
     }
 
     /// The region was heard and is known to be no further than we are.
@@ -210,6 +255,10 @@ mod tests {
     const HEBEI: u32 = 130_000;
     const CARD: [u8; 16] = [1; 16];
 
+    fn at(version: u64) -> DenyPosition {
+        DenyPosition { epoch: 0, version }
+    }
+
     fn lost(card: [u8; 16]) -> DenyChange {
         DenyChange { card, denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 }
     }
@@ -249,10 +298,36 @@ mod tests {
     fn a_gap_is_closed_by_all_that_came_after() {
         let list = DenyList::new();
         assert_eq!(list.apply(BEIJING, 1, &[lost([2; 16])]), Applied::Ok);
-        assert_eq!(list.catch_up(BEIJING, 2, 5, &[]), Applied::Gap { have: 1 });
-        assert_eq!(list.catch_up(BEIJING, 0, 5, &[lost([2; 16]), lifted([2; 16]), lost(CARD)]), Applied::Ok);
+        assert_eq!(list.catch_up(BEIJING, 2, at(5), &[]), Applied::Gap { have: 1 });
+        assert_eq!(
+            list.catch_up(BEIJING, 0, at(5), &[lost([2; 16]), lifted([2; 16]), lost(CARD)]),
+            Applied::Ok
+        );
         assert_eq!(list.version(BEIJING), 5);
         assert!(list.state(&CARD, 0).is_some() && list.state(&[2; 16], 0).is_none());
+    }
+
+    #[test]
+    fn a_new_epoch_begins_at_nothing_and_forgets_nothing() {
+        let list = DenyList::new();
+        assert_eq!(list.catch_up(BEIJING, 0, at(9), &[lost(CARD)]), Applied::Ok);
+        let new = |version| DenyPosition { epoch: 100, version };
+        assert_eq!(list.catch_up(BEIJING, 9, new(101), &[]), Applied::Gap { have: 0 });
+        assert_eq!(list.catch_up(BEIJING, 0, new(3), &[lost([2; 16])]), Applied::Ok);
+        assert_eq!(list.at(BEIJING), new(3), "a part of the list, its versions lower than before");
+        assert_eq!(list.catch_up(BEIJING, 0, at(12), &[lifted(CARD)]), Applied::AlreadyKnown);
+        assert!(list.state(&CARD, 0).is_some() && list.state(&[2; 16], 0).is_some());
+    }
+
+    #[test]
+    fn the_cards_of_a_list_are_told_in_order_and_in_parts() {
+        let list = DenyList::new();
+        list.apply(HEBEI, 1, &[lost([8; 16])]);
+        let lapsed = DenyChange { expires_at_ms: 10, ..lost([5; 16]) };
+        list.apply(BEIJING, 1, &[lost([7; 16]), lost([3; 16]), lapsed, lost([4; 16])]);
+        assert_eq!(list.denied_by(BEIJING, None, 2, 10), [[3; 16], [4; 16]]);
+        assert_eq!(list.denied_by(BEIJING, Some([4; 16]), 2, 10), [[7; 16]]);
+        assert_eq!(list.denied_by(BEIJING, Some([4; 16]), 2, 9), [[5; 16], [7; 16]]);
     }
 
     #[test]

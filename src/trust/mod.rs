@@ -11,5 +11,5 @@ pub mod fuzz;
 mod list;
 
 pub use code::{CodeMalformed, CodeRefused, EcardCode, SignedCode};
-pub use deny::{Applied, DeniedCard, DenyChange, DenyList};
+pub use deny::{Applied, DeniedCard, DenyChange, DenyList, DenyPosition};
 pub use list::{Member, TrustList, TrustListError};

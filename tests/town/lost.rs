@@ -17,7 +17,7 @@ use crate::support::{
     Stage,
     acts::{self, Card, lift, report, stations},
     expect::{approved, declined, refused},
-    in_a_town_of_its_own, on_the_town, until_asked,
+    in_a_town_of_its_own, on_the_town, until, until_asked,
 };
 
 /// From the acknowledgement of a loss to the refusal everywhere.
@@ -183,6 +183,66 @@ fn a_region_that_was_down_knows_of_the_loss_when_it_is_back() {
             for card in [&before, &during] {
                 assert_eq!(turned_away(&tianjin, card).await, "CARD_LOST");
             }
+        },
+    );
+}
+
+#[test]
+fn a_region_put_back_to_before_a_loss_forgets_neither_it_nor_what_comes_after() {
+    in_a_town_of_its_own(
+        |_| {},
+        async |stage| {
+            let (known, old, new) = (stage.card("he"), stage.card("he"), stage.card("he"));
+            let lost = async |card: &Card| {
+                let hall = stage.terminal("he-hall-counter-01").await;
+                let reported =
+                    hall.report_loss(report(&hall, card, LossKind::Formal)).await.expect("answered");
+                approved(&reported.answer);
+            };
+            lost(&known).await;
+            dead_everywhere(&gates(stage).await, &known, "CARD_LOST").await;
+            let copy = tempfile::tempdir().expect("a folder");
+            let to = copy.path().to_str().expect("UTF-8");
+            let (made, said) = stage.run_on("hebei", &["store", "backup", "--to", to]);
+            assert!(made, "{said}");
+
+            // Two more, so that a loss after the restore is not the first above the copy.
+            lost(&stage.card("he")).await;
+            lost(&old).await;
+            dead_everywhere(&gates(stage).await, &old, "CARD_LOST").await;
+            stage.kill("hebei").await;
+            stage.put_back("hebei", copy.path());
+            stage.restart("hebei").await;
+
+            lost(&new).await;
+            let gates = gates(stage).await;
+            let took = dead_everywhere(&gates, &new, "CARD_LOST").await;
+            println!("a loss reported after the restore: dead everywhere after {took:?}");
+            assert!(took < GOAL, "dead everywhere after {took:?}");
+            // Beijing and Tianjin never let it in again; Hebei is told by them.
+            for gate in &gates[..2] {
+                assert_eq!(turned_away(gate, &old).await, "CARD_LOST");
+            }
+            let took = dead_everywhere(&gates, &old, "CARD_LOST").await;
+            println!("a loss that the restore had taken away: dead everywhere after {took:?}");
+            dead_everywhere(&gates, &known, "CARD_LOST").await;
+
+            let hebei = stage.metric("hebei", "onecard_deny_list_taken_up_total", &[]);
+            assert!(hebei >= 2.0, "both losses were taken up again: {hebei}");
+            until("both peers have told", || {
+                let (_, text) = stage.ops("hebei", "/metrics");
+                text.lines().filter(|line| line.starts_with("onecard_deny_list_untold{")).count() == 2
+                    && stage.metric("hebei", "onecard_deny_list_untold", &[]) == 0.0
+            });
+            let heard = stage.metric("beijing", "onecard_deny_list_begun_total", &["130000"]);
+            assert!(heard >= 1.0, "Beijing counts that Hebei has begun anew");
+            assert!(stage.log("beijing").contains("begun its deny list anew"), "and says so");
+
+            // Taken up again, it is a loss like any other, and outlives the next restart.
+            stage.kill("hebei").await;
+            stage.restart("hebei").await;
+            let [_, _, hebei] = self::gates(stage).await;
+            assert_eq!(turned_away(&hebei, &old).await, "CARD_LOST");
         },
     );
 }

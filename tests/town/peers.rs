@@ -158,6 +158,7 @@ fn a_peer_cannot_speak_for_another_region() {
         // Tianjin says that cards of Hebei are dead: not its list.
         let card = stage.card("he");
         let lie = Content::DenyListDelta(DenyListDelta {
+            epoch: 0,
             region: HEBEI.to_string(),
             since: 0,
             version: 1_000_000,

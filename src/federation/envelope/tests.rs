@@ -46,7 +46,7 @@ fn side(province: u32, vault: usize, now: Millis) -> Envelopes {
 }
 
 fn content() -> Content {
-    Content::DenyListAccepted(DenyListAccepted { version: 7 })
+    Content::DenyListAccepted(DenyListAccepted { version: 7, epoch: None })
 }
 
 fn sealed() -> (Envelope, [u8; 16]) {

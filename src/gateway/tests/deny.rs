@@ -1,5 +1,5 @@
 use super::{super::*, rig::*};
-use crate::{identity::CardIdentifier, scenes::card::DenyFact};
+use crate::{identity::CardIdentifier, scenes::card::DenyFact, trust::DenyPosition};
 
 fn card(number: u32) -> CardIdentifier {
     format!("120101{number:026}").parse().expect("a region")
@@ -9,9 +9,14 @@ fn lost(number: u32) -> DenyFact {
     DenyFact { card: card(number), denied: true, card_state: 2, expires_at_ms: 0, since_ms: 0 }
 }
 
+#[allow(clippy::unnecessary_wraps)] // what a delta is answered with
+fn at(version: u64) -> Result<DenyPosition, Refusal> {
+    Ok(DenyPosition { epoch: 0, version })
+}
+
 fn delta(since: u64, version: u64) -> DenyDelta {
     let facts = (since + 1..=version).map(|made_at| (made_at, lost(made_at as u32))).collect();
-    DenyDelta { province: TIANJIN, since, version, facts }
+    DenyDelta { province: TIANJIN, epoch: 0, since, version, facts }
 }
 
 #[tokio::test]
@@ -29,17 +34,18 @@ async fn a_long_list_travels_in_parts_and_arrives_whole() {
         }
     }
     let report = tj.gateway.import_cards(&lines).await.expect("a journal");
-    assert_eq!((report.taken, report.wrong.len(), tj.gateway.deny_list_version()), (1_250, 0, 1_250));
+    let at = tj.gateway.deny_list_at();
+    assert_eq!((report.taken, report.wrong.len(), at.version - at.epoch), (1_250, 0, 1_250));
 
     let mut known = 0;
     let mut parts = Vec::new();
-    while known < 1_250 {
+    while known < at.version {
         let part = tj.gateway.deny_delta(known).await.expect("a delta");
         parts.push(part.facts.len());
-        known = bj.gateway.take_deny_delta(part).await.expect("taken");
+        known = bj.gateway.take_deny_delta(part).await.expect("taken").version;
     }
     assert_eq!(parts, [1_000, 250]);
-    for (_, fact) in tj.gateway.deny_delta(1_249).await.expect("a delta").facts {
+    for (_, fact) in tj.gateway.deny_delta(at.version - 1).await.expect("a delta").facts {
         assert_eq!(bj.gateway.not_denied(&fact.card), Err(Reason::CardLost));
     }
     assert_eq!(bj.gateway.deny.len(), 1_250);
@@ -48,11 +54,11 @@ async fn a_long_list_travels_in_parts_and_arrives_whole() {
 #[tokio::test]
 async fn a_gap_is_answered_with_where_to_begin() {
     let (bj, _tj) = regions();
-    assert_eq!(bj.gateway.take_deny_delta(delta(5, 7)).await, Ok(0));
+    assert_eq!(bj.gateway.take_deny_delta(delta(5, 7)).await, at(0));
     assert_eq!(bj.gateway.not_denied(&card(6)), Ok(()));
-    assert_eq!(bj.gateway.take_deny_delta(delta(0, 9)).await, Ok(9));
-    assert_eq!(bj.gateway.take_deny_delta(delta(0, 3)).await, Ok(9), "an old delta changes nothing");
-    assert_eq!(bj.gateway.take_deny_delta(delta(7, 20)).await, Ok(20), "an overlap is no fault");
+    assert_eq!(bj.gateway.take_deny_delta(delta(0, 9)).await, at(9));
+    assert_eq!(bj.gateway.take_deny_delta(delta(0, 3)).await, at(9), "an old delta changes nothing");
+    assert_eq!(bj.gateway.take_deny_delta(delta(7, 20)).await, at(20), "an overlap is no fault");
     for number in 1..=20 {
         assert_eq!(bj.gateway.not_denied(&card(number)), Err(Reason::CardLost), "{number}");
     }
@@ -64,7 +70,7 @@ async fn a_sign_of_life_writes_nothing() {
     bj.gateway.take_deny_delta(delta(0, 2)).await.expect("taken");
     let before = bj.entries();
     bj.clock.advance_ms(5_000);
-    assert_eq!(bj.gateway.take_deny_delta(delta(2, 2)).await, Ok(2));
+    assert_eq!(bj.gateway.take_deny_delta(delta(2, 2)).await, at(2));
     assert_eq!(bj.gateway.deny_list_heard(TIANJIN), (2, Some(START + 5_000)));
     assert_eq!(bj.entries(), before);
 }
@@ -76,12 +82,13 @@ async fn the_lists_outlive_a_restart() {
     bj.lose(1, person.card).await.expect("reported");
     bj.gateway.take_deny_delta(delta(0, 9)).await.expect("taken");
     drop(tj);
+    let version = bj.gateway.deny_list_version();
     let gateway = std::sync::Arc::downgrade(&bj.gateway);
     let bj = bj.restart();
     assert!(gateway.upgrade().is_none(), "the old one is gone");
     assert_eq!(bj.gateway.not_denied(&person.card), Err(Reason::CardLost));
     assert_eq!(bj.gateway.not_denied(&card(9)), Err(Reason::CardLost));
-    assert_eq!((bj.gateway.deny_list_version(), bj.gateway.deny_list_heard(TIANJIN).0), (1, 9));
+    assert_eq!((bj.gateway.deny_list_version(), bj.gateway.deny_list_heard(TIANJIN).0), (version, 9));
 }
 
 #[tokio::test]
@@ -119,7 +126,8 @@ async fn what_a_dropped_call_left_untold_is_told_later() {
     untold(3, &third).await;
     bj.gateway.refresh_deny_list().await.expect("readable");
     assert_eq!(bj.gateway.not_denied(&third.card), Err(Reason::CardLost));
-    assert_eq!(bj.line.versions.lock().expect("no panic").last(), Some(&3));
+    let version = bj.gateway.deny_list_version();
+    assert_eq!(bj.line.versions.lock().expect("no panic").last(), Some(&version));
 }
 
 #[tokio::test]
@@ -136,7 +144,7 @@ async fn a_delta_acknowledged_between_look_up_and_commit_stops_a_foreign_card() 
     let meta = bj.gateway.own_meta(crate::model::Scene::Federation, "DenyListDelta");
     bj.gateway
         .note(meta, keys, move |view, now| {
-            crate::scenes::card::apply_denial(view, TIANJIN, 1, Some((subject, fact)), now)
+            crate::scenes::card::apply_denial(view, TIANJIN, (1, 1), Some((subject, fact)), now)
         })
         .await
         .expect("taken");
@@ -145,4 +153,82 @@ async fn a_delta_acknowledged_between_look_up_and_commit_stops_a_foreign_card() 
     assert_ended(&tap, crate::model::Status::Declined, "CARD_LOST");
     let scan = bj.scan(2, &tj.code(1, person.card).await).await.expect("an answer");
     assert_ended(&scan, crate::model::Status::Declined, "CARD_LOST");
+}
+
+#[tokio::test]
+async fn a_list_begun_anew_travels_in_parts_over_a_restart_and_forgets_nothing() {
+    let (bj, tj) = regions();
+    bj.gateway.take_deny_delta(delta(0, 20)).await.expect("taken");
+    // Tianjin's store was put back to before the last ten.
+    let epoch = 1_000;
+    let part = |since, version, facts: std::ops::RangeInclusive<u64>| {
+        let facts = facts.map(|made_at| (made_at, lost(made_at as u32))).collect();
+        DenyDelta { province: TIANJIN, epoch, since, version, facts }
+    };
+    assert_eq!(
+        bj.gateway.take_deny_delta(part(20, 1_001, 1_001..=1_001)).await,
+        at(20),
+        "from its beginning"
+    );
+    let first = DenyPosition { epoch, version: 6 };
+    assert_eq!(bj.gateway.take_deny_delta(part(0, 6, 1..=6)).await, Ok(first));
+    drop(tj);
+    let bj = bj.restart();
+    assert_eq!(bj.gateway.deny_list_heard(TIANJIN).0, 6, "half of it is known as half of it");
+    let rest = DenyPosition { epoch, version: 1_001 };
+    assert_eq!(bj.gateway.take_deny_delta(part(6, 1_001, 7..=10)).await, Ok(rest));
+    for number in 1..=20 {
+        assert_eq!(bj.gateway.not_denied(&card(number)), Err(Reason::CardLost), "{number}");
+    }
+    // One that is behind kills, lifts nothing and moves nothing.
+    assert_eq!(bj.gateway.take_deny_delta(delta(20, 21)).await, Ok(rest));
+    let lifted = DenyFact { denied: false, card_state: 1, ..lost(3) };
+    let lifting = DenyDelta { facts: vec![(22, lifted)], ..delta(21, 22) };
+    assert_eq!(bj.gateway.take_deny_delta(lifting).await, Ok(rest));
+    for number in [3, 21] {
+        assert_eq!(bj.gateway.not_denied(&card(number)), Err(Reason::CardLost), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_knows_of_our_list_is_taken_up_in_parts_and_once() {
+    let (bj, tj) = regions();
+    let person = tj.import(1).await;
+    assert_eq!(person.card, card(1), "one of those that Beijing knows to be lost");
+    bj.gateway.take_deny_delta(delta(0, 1_100)).await.expect("taken");
+    assert_eq!(tj.gateway.not_denied(&person.card), Ok(()), "Tianjin's store has lost it");
+
+    let (mut after, mut taken, mut parts) = (None, Vec::new(), 0);
+    loop {
+        let told = bj.gateway.deny_list_known_of(TIANJIN, after).await.expect("readable");
+        taken.push(tj.gateway.take_up_denials(BEIJING, &told.facts).await.expect("taken up"));
+        assert_eq!(tj.gateway.take_up_denials(BEIJING, &told.facts).await, Ok(0), "once");
+        after = told.facts.last().map(|(_, fact)| *fact.card.as_bytes());
+        parts += 1;
+        if !told.more {
+            break;
+        }
+    }
+    assert_eq!((parts, taken), (2, vec![1_000, 100]));
+    assert_eq!(tj.gateway.not_denied(&person.card), Err(Reason::CardLost));
+    let file: crate::model::record::CardFile =
+        tj.gateway.peek(person.card.as_bytes()).await.expect("readable").expect("known");
+    assert_eq!(file.state, 2, "the card's own file says so too");
+    let at = tj.gateway.deny_list_at();
+    assert_eq!(at.version - at.epoch, 1_100, "and the other regions are told");
+
+    assert_eq!(tj.gateway.deny_list_told_by(BEIJING).await, Ok(false));
+    tj.gateway.note_deny_list_told(BEIJING, at.epoch).await.expect("noted");
+    assert_eq!(tj.gateway.deny_list_told_by(BEIJING).await, Ok(true));
+    // A peer that knows more than we do has it from a store that we are not.
+    let heard = DenyPosition { epoch: at.epoch + 5, version: at.version + 9 };
+    tj.gateway.was_put_back(BEIJING, heard).await.expect("begun");
+    assert!(tj.gateway.deny_list_at() > heard && tj.gateway.deny_list_at().epoch > heard.version);
+    assert_eq!(tj.gateway.deny_list_told_by(BEIJING).await, Ok(false), "and is asked again");
+    let before = tj.gateway.deny_list_at();
+    let lie = DenyPosition { epoch: u64::MAX, version: u64::MAX };
+    tj.gateway.was_put_back(BEIJING, lie).await.expect("refused");
+    assert_eq!(tj.gateway.deny_list_at(), before, "nobody uses up our numbers");
+    let tj = tj.restart();
+    assert_eq!(tj.gateway.deny_list_at(), before, "a restart begins nothing");
 }

@@ -134,25 +134,27 @@ async fn a_sum_of_refusals_is_journalled_when_its_minute_has_ended() {
     let call = bj.call("metro:gate", &method::TAP);
     let refusal = Refusal::forbidden(Reason::MacWrong);
     let journalled = limits::REFUSALS_JOURNALLED_PER_MINUTE as usize;
+    let before = bj.entries();
+    let entries = || bj.entries() - before;
     for _ in 0..journalled + 4 {
         bj.gateway.audit_refusal(&call, &refusal);
     }
-    until("the first are journalled", async || bj.entries() == journalled).await;
+    until("the first are journalled", async || entries() == journalled).await;
     bj.gateway.journal_sums(false).await;
-    assert_eq!(bj.entries(), journalled, "the minute has not ended");
+    assert_eq!(entries(), journalled, "the minute has not ended");
     bj.clock.advance_ms(60_000);
     bj.gateway.journal_sums(false).await;
     bj.gateway.journal_sums(true).await;
-    assert_eq!(bj.entries(), journalled + 1, "once");
+    assert_eq!(entries(), journalled + 1, "once");
     // And what is left at the end, by whoever keeps house.
     for _ in 0..journalled + 1 {
         bj.gateway.audit_refusal(&call, &refusal);
     }
-    until("the first are journalled", async || bj.entries() == 2 * journalled + 1).await;
+    until("the first are journalled", async || entries() == 2 * journalled + 1).await;
     let told_to_stop = tokio_util::sync::CancellationToken::new();
     told_to_stop.cancel();
     Housekeeper::new(Arc::clone(&bj.gateway), Duration::from_secs(3_600)).run(told_to_stop).await;
-    assert_eq!(bj.entries(), 2 * journalled + 2);
+    assert_eq!(entries(), 2 * journalled + 2);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn a_foreign_card_that_the_list_names_is_declined() {
     assert_ended(&bj.tap(1, &person, 1).await.expect("a good tap"), Status::Completed, "");
     tj.lose(1, person.card).await.expect("reported");
     let delta = tj.gateway.deny_delta(0).await.expect("a delta");
-    assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(1));
+    assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(tj.gateway.deny_list_at()));
     assert_ended(&bj.tap(2, &person, 2).await.expect("an answer"), Status::Declined, "CARD_LOST");
 }
 
@@ -71,7 +71,7 @@ async fn an_upload_stands_that_was_tapped_before_the_report_at_home_and_abroad()
     tj.clock.advance_ms(1_000);
     tj.lose(1, person.card).await.expect("reported");
     let delta = tj.gateway.deny_delta(0).await.expect("a delta");
-    assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(1));
+    assert_eq!(bj.gateway.take_deny_delta(delta).await, Ok(tj.gateway.deny_list_at()));
     for region in [&bj.restart(), &tj.restart()] {
         let upload = async |request: u8, tapped_at_ms| {
             let taken = region.tap_as(request, &person, u32::from(request), |tap| {

@@ -47,7 +47,7 @@ pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, Corrup
     if document.is_some_and(|document| document.holder != new.holder.as_bytes()) {
         return Ok(Decision::new(Outcome::Declined(Reason::DocumentTaken)));
     }
-    let file = CardFile {
+    let mut file = CardFile {
         state: new.state.digit(),
         state_expires_at_ms: new.state_expires_at_ms.unwrap_or(0),
         holder: new.holder.as_bytes().to_vec(),
@@ -57,6 +57,15 @@ pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, Corrup
     let mut person = new.person.clone();
     person.card = new.card.as_bytes().to_vec();
 
+    let loss = deny::known_loss(view, &new.card, now)?;
+    if let Some(loss) = &loss
+        && standing_of(&file).usable(now).is_ok()
+    {
+        // The register was put back to before the card was issued, and its loss was taken
+        // up again since: the issuer's file does not revive it.
+        file.state = loss.card_state;
+        file.state_expires_at_ms = loss.expires_at_ms;
+    }
     let standing = standing_of(&file);
     let (deny_list_version, denial) = if standing.usable(now).is_err() {
         let fact = DenyFact {
@@ -64,7 +73,7 @@ pub fn issue(view: &View, new: &NewCard, now: Millis) -> Result<Decision, Corrup
             denied: true,
             card_state: digit(standing.state),
             expires_at_ms: standing.expires_at_ms,
-            since_ms: 0,
+            since_ms: loss.map_or(0, |loss| loss.denied_since_ms),
         };
         deny::next(view, new.card.region().province().code(), fact, now)?
     } else {

@@ -23,7 +23,10 @@ pub use authenticate::{
     finish_chip, finish_foreign_chip, present_code, present_document, present_foreign_code,
     stand_in_for_code,
 };
-pub use deny::{DenyFact, apply_denial, denial, deny_head_id, not_denied};
+pub use deny::{
+    DenyFact, apply_denial, begin_deny_epoch, denial, deny_head_id, is_lost_denial, not_denied,
+    take_up_denial, told_all,
+};
 pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
 pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};

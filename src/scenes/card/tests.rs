@@ -340,7 +340,14 @@ fn what_a_home_region_vouched_for_does_not_outlive_the_deny_list() {
         assert!(written::<ChipSession>(&chip).expect("used up").used);
     }
     let fact = |denied, card_state, expires_at_ms| {
-        Some(DenyFile { region: PROVINCE, card_state, expires_at_ms, denied, version: 1, denied_since_ms: 0 })
+        Some(DenyFile {
+            region: PROVINCE,
+            card_state,
+            expires_at_ms,
+            denied,
+            version: 1,
+            ..DenyFile::default()
+        })
     };
     let good = || Ok(Vouched { state: 1, ..Vouched::default() });
     check(None, good(), Outcome::Approved);

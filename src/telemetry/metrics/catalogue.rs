@@ -43,6 +43,9 @@ pub(super) const PEER_CALLS: &str = "onecard_peer_calls_total";
 pub(super) const PEER_CALL_SECONDS: &str = "onecard_peer_call_seconds";
 pub(super) const PEER_BREAKER: &str = "onecard_peer_breaker_state";
 pub(super) const DENY_LIST_VERSION: &str = "onecard_deny_list_version";
+pub(super) const DENY_LIST_BEGUN: &str = "onecard_deny_list_begun_total";
+pub(super) const DENY_LIST_TAKEN_UP: &str = "onecard_deny_list_taken_up_total";
+pub(super) const DENY_LIST_UNTOLD: &str = "onecard_deny_list_untold";
 pub(super) const DENY_LIST_AGE_SECONDS: &str = "onecard_deny_list_age_seconds";
 
 /// A gate's promise is tens of milliseconds, a sync is tenths of one.
@@ -93,6 +96,12 @@ pub(super) fn describe() {
         (SHED, Count, "Requests shed under load, by rank. 过载时舍弃的请求数（按优先级）"),
         (RETENTION_DROPPED, Count, "Sealed parts dropped after their scene's term. 到期清除的密封内容数"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),
+        (DENY_LIST_BEGUN, Count, "Deny lists begun anew, by region. 黑名单重新起始次数（按地区）"),
+        (
+            DENY_LIST_TAKEN_UP,
+            Count,
+            "Losses our store had lost, taken up again on a peer's word. 据对端回告恢复的挂失数",
+        ),
         (PEER_CALLS, Count, "Calls to peer regions, by peer and outcome. 跨区调用数（按对端、结果）"),
     ] {
         describe_counter!(name, unit, text);
@@ -133,6 +142,11 @@ pub(super) fn describe() {
         (ADAPTER_BREAKER, Count, "Breaker of an adapter: 0 closed, 1 probing, 2 open. 适配器熔断状态"),
         (PEER_BREAKER, Count, "Breaker of a peer: 0 closed, 1 probing, 2 open. 对端熔断状态"),
         (DENY_LIST_VERSION, Count, "Version of a region's deny list held here. 各区黑名单版本"),
+        (
+            DENY_LIST_UNTOLD,
+            Count,
+            "1 until a peer has told what it knows of our deny list, begun anew. 对端尚未回告本区黑名单",
+        ),
         (DENY_LIST_AGE_SECONDS, Seconds, "Age of a region's deny list. 各区黑名单时效"),
     ] {
         describe_gauge!(name, unit, text);

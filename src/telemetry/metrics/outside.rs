@@ -55,6 +55,22 @@ pub fn peer_breaker(province: u32, state: Breaker) {
     gauge!(name::PEER_BREAKER, "peer" => format!("{province:06}")).set(f64::from(state as u8));
 }
 
+/// A region has begun its deny list anew; our own too.
+pub fn deny_list_begun(province: u32) {
+    counter!(name::DENY_LIST_BEGUN, "region" => format!("{province:06}")).increment(1);
+}
+
+/// A loss that our store had lost was taken up again on a peer's word.
+pub fn deny_list_taken_up(told_by: u32) {
+    counter!(name::DENY_LIST_TAKEN_UP, "told_by" => format!("{told_by:06}")).increment(1);
+}
+
+/// Whether a peer has yet to tell what it knows of our deny list since that was
+/// begun anew.
+pub fn deny_list_untold(peer: u32, untold: bool) {
+    gauge!(name::DENY_LIST_UNTOLD, "peer" => format!("{peer:06}")).set(f64::from(u8::from(untold)));
+}
+
 /// The deny list held of a region: its version, and how long ago that region
 /// was last heard to have nothing newer.
 pub fn deny_list(province: u32, version: u64, age: Duration) {

@@ -218,6 +218,22 @@ impl Stage {
         self.town.lock().await.as_mut().expect("it runs").restart(region).await.expect("ready again");
     }
 
+    /// Puts a killed gateway's store back to a copy, as an operator does.
+    pub fn put_back(&self, region: &str, copy: &Path) {
+        let to = tempfile::tempdir_in(&self.prepared.data).expect("a folder");
+        let mut restore = Command::new(program());
+        restore.args(["store", "restore", "--from"]).arg(copy).arg("--to").arg(to.path());
+        let done = restore.output().expect("the program runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let store = self.prepared.data.join(region);
+        for folder in ["journal", "index", "holder-keys"] {
+            fs::remove_dir_all(store.join(folder)).expect("it was there");
+        }
+        for folder in ["journal", "holder-keys"] {
+            fs::rename(to.path().join(folder), store.join(folder)).expect("moved");
+        }
+    }
+
     /// Sends a signal to a gateway, with the command operators use.
     pub fn signal(&self, region: &str, signal: &str) {
         let pid = self.pid(region).to_string();
@@ -362,6 +378,11 @@ impl Stage {
                 known(&other.name) > 0.0 && known(region) == known(&other.name)
             });
         }
+        until("every peer has told what it knows of our list", || {
+            let (_, text) = self.ops(region, "/metrics");
+            let told = text.lines().filter(|line| line.starts_with("onecard_deny_list_untold{"));
+            told.filter(|line| line.ends_with(" 0")).count() == 2
+        });
     }
 
     /// The journal of a region as it stands, checked on a copy.
