@@ -24,6 +24,7 @@ use super::{
     Contender, FIRST_STRETCH, Headline, Measured, Shape, WARM_UP, drive,
     drive::{Supply, Target},
     echo::LISTENS,
+    half::HalfLoad,
     plain::Plain,
 };
 use crate::{
@@ -148,6 +149,20 @@ impl Contenders {
         self.magazines = magazines;
         self.taps_per_second.insert(contender, measured.per_second());
         Ok(measured)
+    }
+
+    /// Taps at the gateway so often for so long, open loop.
+    ///
+    /// # Errors
+    /// When it is gone or leaves taps unanswered.
+    pub async fn half_load(&mut self, per_second: f64, length: Duration) -> anyhow::Result<HalfLoad> {
+        let mut magazines = std::mem::take(&mut self.magazines);
+        fill(&mut magazines, per_second * SPARE, length, self.shape.way);
+        let (at, identity) = (self.beijing.terminals(), &self.identities[0]);
+        let measured = HalfLoad::measure(at, identity, self.shape, magazines, per_second, length).await;
+        let (half, magazines) = measured.context("measuring at half speed")?;
+        self.magazines = magazines;
+        Ok(half)
     }
 
     fn gateway(&self, database: Option<u32>) -> Target {

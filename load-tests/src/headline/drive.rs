@@ -334,7 +334,7 @@ impl Caller {
 }
 
 /// Whether a tap was approved with a receipt; the reason when not.
-fn approved(answer: Bytes, way: Way) -> Result<(), String> {
+pub(super) fn approved(answer: Bytes, way: Way) -> Result<(), String> {
     let unreadable = |_| "an answer that cannot be read".to_owned();
     let tap = match way {
         Way::Alone => TapResponse::decode(answer).map_err(unreadable)?,

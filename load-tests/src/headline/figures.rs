@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use super::{
     Contender,
     drive::{Measured, histogram},
+    half::HalfLoad,
 };
 use crate::{
     postgres::Engine,
@@ -36,6 +37,9 @@ const KEYS: &[&str] = &[
     "stream_echo_per_s",
     "stream_per_s",
     "stream_ratio",
+    "half_p99_ms",
+    "sync_p99_ms",
+    "half_over_sync_ms",
 ];
 
 /// What was measured, by round.
@@ -44,6 +48,8 @@ pub struct Figures {
     rounds: Vec<BTreeMap<Contender, Measured>>,
     /// Times of plain syncs, beside it all.
     pub syncs: Vec<Duration>,
+    /// The stretch at half speed, where `unary` was measured.
+    pub half: Option<HalfLoad>,
 }
 
 impl Figures {
@@ -100,6 +106,18 @@ impl Figures {
         self.of(contender).into_iter().filter_map(Measured::database_micros).collect()
     }
 
+    /// Half of the calls a second that `unary` was measured at.
+    pub fn half_speed(&self) -> Option<f64> {
+        median(&self.each(Contender::Unary, Measured::per_second)).map(|speed| speed / 2.0)
+    }
+
+    /// The plain sync that so many of a hundred did not exceed.
+    fn sync(&self, share: usize) -> Duration {
+        let mut syncs = self.syncs.clone();
+        syncs.sort_unstable();
+        syncs.get(syncs.len() * share / 100).copied().unwrap_or_default()
+    }
+
     fn latency(&self, contender: Contender) -> Histogram<u64> {
         let mut all = histogram();
         for measured in self.of(contender) {
@@ -146,16 +164,23 @@ impl Figures {
     /// What must be read beside the figures: the disk, the machine, and whether
     /// the client was ready in time.
     pub fn beside(&self, load_before: &str, load_after: &str) -> String {
-        let mut syncs = self.syncs.clone();
-        syncs.sort_unstable();
-        let at = |share: usize| syncs.get(syncs.len() * share / 100).map_or(0, Duration::as_micros);
         let tapped = [Contender::Unary, Contender::Stream].map(|contender| self.of(contender));
         let late: u64 = tapped.iter().flatten().map(|measured| measured.made_late).sum();
         let mut text = format!(
             "a plain fdatasync of 4 KiB: p50 {} µs, p99 {} µs; load average {load_before} before, {load_after} after",
-            at(50),
-            at(99)
+            self.sync(50).as_micros(),
+            self.sync(99).as_micros()
         );
+        if let Some(HalfLoad { per_second, record }) = &self.half {
+            let at = |share: f64| record.latency.value_at_quantile(share);
+            text += &format!(
+                "\nat half speed, open loop, {per_second:.0} taps/s: p50 {} µs, p99 {} µs, p999 {} µs; {} sent late",
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                record.late
+            );
+        }
         if late > 0 {
             text += &format!(
                 "\ntaps ran out {late} times and were made while measuring; the client was slower for it"
@@ -201,6 +226,12 @@ impl Figures {
         put("stream_echo_per_s", speed(EchoStream), 0);
         put("stream_per_s", speed(Stream), 0);
         put("stream_ratio", self.ratio(Stream, EchoStream), 3);
+        if let Some(half) = &self.half {
+            let sync_ms = self.sync(99).as_secs_f64() * 1_000.0;
+            put("half_p99_ms", Some(half.p99_ms()), 3);
+            put("sync_p99_ms", Some(sync_ms), 3);
+            put("half_over_sync_ms", Some(half.p99_ms() - sync_ms), 3);
+        }
         summary
     }
 
@@ -217,7 +248,8 @@ impl Figures {
                 )
             })
         };
-        Contender::ALL.iter().filter_map(failed).collect()
+        let half = self.half.as_ref().and_then(HalfLoad::broken);
+        Contender::ALL.iter().filter_map(failed).chain(half).collect()
     }
 }
 
@@ -236,6 +268,7 @@ fn median(figures: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::open_loop::{Answer, Record};
 
     fn measured(answered: u64, micros: u64, errors: u64) -> Measured {
         let mut latency = histogram();
@@ -266,19 +299,27 @@ mod tests {
         figures
     }
 
+    /// A thousand taps at half speed that all took as long and ended alike.
+    fn half_load(took: Duration, answer: Answer) -> HalfLoad {
+        HalfLoad { per_second: 1_000.0, record: Record::of(1_000, took, &answer) }
+    }
+
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_and_not_the_ratio_of_medians() {
-        let figures = figures(&[
+        let mut figures = figures(&[
             [2000, 1000, 900, 3000, 1500],
             [2000, 2000, 400, 3000, 300],
             [2000, 4000, 2000, 1000, 800],
         ]);
+        assert_eq!(figures.half_speed(), Some(450.0));
+        figures.syncs = (1..=100).map(Duration::from_micros).collect();
+        figures.half = Some(half_load(Duration::from_micros(1_500), Answer::Approved));
         let line = figures.summary(Engine::Embedded).line();
         assert_eq!(
             line,
             "headline: echo_per_s=2000 unary_per_s=900 unary_ratio=0.500 p50_ms=2.000 p99_ms=2.000 \
              p999_ms=2.000 tonic_per_s=2000 echo_to_tonic=1.000 stream_echo_per_s=3000 stream_per_s=800 \
-             stream_ratio=0.500"
+             stream_ratio=0.500 half_p99_ms=1.500 sync_p99_ms=0.100 half_over_sync_ms=1.400"
         );
         let keys: Vec<_> = line.split(' ').skip(1).filter_map(|word| word.split('=').next()).collect();
         assert_eq!(keys, KEYS);
@@ -311,6 +352,15 @@ mod tests {
         figures.begin_round();
         figures.add(Contender::Unary, measured(100, 10, 3));
         assert_eq!(figures.broken(), ["3 calls of unary failed, the first: no"]);
+    }
+
+    #[test]
+    fn one_tap_at_half_speed_that_is_not_approved_breaks_the_run() {
+        let took = Duration::from_millis(1);
+        let mut figures = Figures { half: Some(half_load(took, Answer::Approved)), ..Figures::default() };
+        assert_eq!(figures.broken(), Vec::<String>::new());
+        figures.half = Some(half_load(took, Answer::Declined("COUNTER".to_owned())));
+        assert_eq!(figures.broken(), ["1000 taps at half speed were not approved, for example: COUNTER"]);
     }
 
     #[test]

@@ -16,6 +16,9 @@
 //!   the same server, each writing one tap a transaction;
 //! * `unary`: the gateway.
 //!
+//! Where `unary` was measured, a stretch follows at half of its speed, open loop: how
+//! long a tap takes while there is room.
+//!
 //! Figures of a shared machine drift; so contenders are interleaved, ratios are
 //! taken within a round, and medians are over rounds.
 
@@ -23,6 +26,7 @@ mod contenders;
 mod drive;
 mod echo;
 mod figures;
+mod half;
 mod plain;
 
 use std::{path::PathBuf, time::Duration};
@@ -180,6 +184,10 @@ impl Headline {
                 print_line(round, contender, &measured);
                 figures.add(contender, measured);
             }
+        }
+        if let Some(per_second) = figures.half_speed().filter(|_| self.engine == Engine::Embedded) {
+            figures.syncs.extend(process::sync_times(contenders.folder(), SYNCS)?);
+            figures.half = Some(contenders.half_load(per_second, length).await?);
         }
         let mut broken = contenders.stop()?;
         broken.extend(figures.broken());

@@ -114,6 +114,17 @@ impl Record {
         }
     }
 
+    /// So many calls, one a millisecond, that took as long and ended alike.
+    #[cfg(test)]
+    pub fn of(calls: u64, took: Duration, answer: &Answer) -> Self {
+        let mut record = Record::new(1);
+        for call in 0..calls {
+            let due = Duration::from_millis(call);
+            record.add(Seen { due, sent: due, answered: due + took }, answer.clone());
+        }
+        record
+    }
+
     pub(super) fn add(&mut self, seen: Seen, answer: Answer) {
         let latency = micros(seen.answered.saturating_sub(seen.due));
         count(&mut self.latency, latency);
