@@ -230,6 +230,13 @@ pub const COMMIT_QUEUE_MAX: usize = 8_192;
 /// (facts/perf.md §1b).
 pub const BATCH_ENTRIES_MAX: usize = 1_024;
 
+/// Cards of one import that are under way at once: a batch that is written and one
+/// that is decided meanwhile.
+pub const IMPORT_AT_ONCE: usize = 2 * BATCH_ENTRIES_MAX;
+
+/// Lines of a file of cards that are in memory at once.
+pub const IMPORT_LINES_AT_ONCE: usize = 16_384;
+
 /// An entry's encoded public and sealed part together.
 pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
 

@@ -90,6 +90,9 @@ impl Beijing {
         let region = &mut plan.regions[0];
         (region.grpc, region.ops, region.peers) = (quiet_port()?, quiet_port()?, quiet_port()?);
         let beijing = Beijing { prepared: Prepared::make(folder.path(), &plan)?, folder, database };
+        if holders.is_empty() {
+            return Ok(beijing);
+        }
         let cards = beijing.folder.path().join("load-cards.jsonl");
         std::fs::write(&cards, import_lines(holders, SystemClock.now_ms()))?;
         let mut import = beijing.product()?;
@@ -136,9 +139,14 @@ impl Beijing {
         &self.prepared.data
     }
 
+    /// The store's folder.
+    pub fn store(&self) -> PathBuf {
+        self.prepared.folder_of(self.plan())
+    }
+
     /// Where the journal is.
     pub fn journal(&self) -> PathBuf {
-        self.prepared.folder_of(self.plan()).join("journal")
+        self.store().join("journal")
     }
 
     /// Where the store is, unless it is in the folder.
@@ -174,7 +182,8 @@ impl Beijing {
         &self.prepared.plan.regions[0]
     }
 
-    fn config(&self) -> PathBuf {
+    /// The region's folder of the configuration.
+    pub fn config(&self) -> PathBuf {
         self.prepared.config_of(self.plan())
     }
 
@@ -186,12 +195,21 @@ impl Beijing {
     fn product(&self) -> anyhow::Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let again: File = log.try_clone()?;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = self.ourselves()?;
         command.arg(crate::PRODUCT).stdout(log).stderr(again);
-        command.env("ONECARD_VAULT_PASSPHRASE", self.prepared.passphrase.expose_secret());
         if let Some(database) = &self.database {
             database.tell(&mut command);
         }
+        Ok(command)
+    }
+
+    /// This program, which may open the region's vault.
+    ///
+    /// # Errors
+    /// When it does not know where it is.
+    pub fn ourselves(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.env("ONECARD_VAULT_PASSPHRASE", self.prepared.passphrase.expose_secret());
         Ok(command)
     }
 }

@@ -9,6 +9,7 @@
 mod callers;
 mod dice;
 mod fixture;
+mod growth;
 mod guard;
 mod headline;
 mod kill;
@@ -24,6 +25,7 @@ mod riders;
 mod run;
 mod scenario;
 mod stage;
+mod sync;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -48,10 +50,14 @@ struct CommandLine {
 enum Command {
     Headline(headline::Headline),
     Kill(kill::Kill),
+    Growth(growth::Growth),
+    Sync(sync::Sync),
     Run(run::Run),
     Guard(guard::Guard),
     #[command(hide = true)]
     Echo(headline::Echo),
+    #[command(hide = true)]
+    Fill(growth::Fill),
 }
 
 fn main() -> ExitCode {
@@ -62,9 +68,12 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().command {
         Command::Headline(headline) => headline.run(),
         Command::Kill(kill) => kill.run(),
+        Command::Growth(growth) => growth.run(),
+        Command::Sync(sync) => sync.run(),
         Command::Run(run) => run.run(),
         Command::Guard(guard) => guard.run(),
         Command::Echo(echo) => echo.run().map(|()| ExitCode::SUCCESS),
+        Command::Fill(fill) => fill.run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("load-tests: {error:#}");

@@ -47,6 +47,12 @@ impl Rider {
         Rider::on(BEIJING, card)
     }
 
+    /// The rider of a card that has tapped so often, entering and leaving in turn.
+    pub fn after(card: SampleCard, taps: u32) -> Self {
+        let standing = Standing { counter: taps, inside: taps % 2 == 1, tapped_at_ms: 0 };
+        Rider { standing, ..Rider::new(card) }
+    }
+
     /// The rider of a card that never tapped, between stations of one line.
     pub fn on(stations: &'static [&'static str], card: SampleCard) -> Self {
         Rider { card, standing: Standing::default(), stations }
@@ -172,6 +178,17 @@ impl Magazine {
         let frame = self.frames.get(self.sent)?.clone();
         self.sent += 1;
         Some(frame)
+    }
+
+    /// The place of the rider who was sent last.
+    pub fn last_card(&self) -> Option<usize> {
+        Some((self.turn + self.sent.checked_sub(1)?) % self.riders.len())
+    }
+
+    /// The riders, as they stand after what was sent.
+    pub fn into_riders(mut self) -> Vec<Rider> {
+        self.fill(0, Way::Alone);
+        self.riders
     }
 
     /// The frame at a place, for a server that does not mind seeing it again.

@@ -1,13 +1,22 @@
 //! `onecard cards …`: the issuer's side of a region's register, with its gateway
 //! stopped.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::{load, open, options::StoreEngine};
-use crate::model::SystemClock;
+use crate::{
+    gateway::{Gateway, ImportReport},
+    limits,
+    model::SystemClock,
+};
 
 /// Care for the register of cards while its gateway is stopped
 #[derive(Debug, Args)]
@@ -48,18 +57,18 @@ pub fn run(args: &CardsArgs) -> anyhow::Result<()> {
 
 impl Import {
     async fn run(&self) -> anyhow::Result<()> {
-        let lines =
-            fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        let cannot_read = || format!("cannot read {}", self.file.display());
+        let file = File::open(&self.file).with_context(cannot_read)?;
         let mut loaded = load::load(&self.config)?;
         if loaded.file.store.engine == StoreEngine::Postgres {
             // A chain has one writer: the node may well be running.
             loaded.file.region.node.push_str("-import");
         }
         let opened = open::open(loaded, Arc::new(SystemClock)).await?;
-        let imported = opened.gateway.import_cards(&lines).await;
+        let imported = import_all(&opened.gateway, BufReader::new(file)).await;
         // Whatever came of it: what was taken is to be indexed and signed.
         opened.store.close().await;
-        let report = imported.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
+        let report = imported.context("the import stopped; what was taken stands")?;
         println!(
             "导入 taken {}，已有 known {}，有误 wrong {}",
             report.taken,
@@ -79,5 +88,47 @@ impl Import {
         }
         anyhow::ensure!(report.wrong.is_empty(), "{} lines are wrong", report.wrong.len());
         Ok(())
+    }
+}
+
+/// Imports piece by piece: a region's register is larger than memory.
+async fn import_all(gateway: &Gateway, mut file: impl BufRead) -> anyhow::Result<ImportReport> {
+    let (mut report, mut before) = (ImportReport::default(), 0);
+    loop {
+        let (lines, count) = next_lines(&mut file, limits::IMPORT_LINES_AT_ONCE)?;
+        if count == 0 {
+            return Ok(report);
+        }
+        let imported = gateway.import_cards(&lines).await;
+        report.add(before, imported.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?);
+        before += count;
+    }
+}
+
+/// At most so many lines, and how many they are.
+fn next_lines(file: &mut impl BufRead, most: usize) -> io::Result<(String, usize)> {
+    let (mut lines, mut count) = (String::new(), 0);
+    while count < most && file.read_line(&mut lines)? > 0 {
+        count += 1;
+    }
+    Ok((lines, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_comes_in_pieces_of_whole_lines() {
+        let mut file = "one\n\nthree\nfour".as_bytes();
+        let mut pieces = Vec::new();
+        loop {
+            let (lines, count) = next_lines(&mut file, 2).expect("text");
+            if count == 0 {
+                break;
+            }
+            pieces.push((lines, count));
+        }
+        assert_eq!(pieces, [("one\n\n".to_owned(), 2), ("three\nfour".to_owned(), 2)]);
     }
 }

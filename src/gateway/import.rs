@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Gateway, Refusal, Violation};
+use futures_util::{StreamExt as _, stream};
+
+use super::{Gateway, Refusal, RefusalKind, Violation};
 use crate::{
     identity::{
         BirthDate, CardDate, CardIdentifier, CardNumber, CardState, Ethnicity, HolderName, Sex,
         SocialSecurityNumber,
     },
+    limits,
     model::{
         AggregateKey, HolderId, Reason, Scene, Status,
         record::{CardFile, DenyFile, DenyListHead, DocumentFile, HolderFile},
@@ -55,6 +58,15 @@ pub struct ImportReport {
     pub wrong: BTreeMap<usize, Vec<Violation>>,
 }
 
+impl ImportReport {
+    /// Takes in what came of further lines, of which `before` others came first.
+    pub fn add(&mut self, before: usize, further: ImportReport) {
+        self.taken += further.taken;
+        self.known += further.known;
+        self.wrong.extend(further.wrong.into_iter().map(|(line, wrong)| (before + line, wrong)));
+    }
+}
+
 /// What became of a card whose line is right.
 enum Imported {
     Taken,
@@ -81,35 +93,55 @@ fn without_values(error: &serde_json::Error) -> String {
 
 impl Gateway {
     /// Imports cards, one JSON object a line. Wrong lines are reported and leave
-    /// the others alone; running it twice changes nothing.
+    /// the others alone; running it twice changes nothing. Many are under way at once,
+    /// so that a batch of the journal takes many; while the journal is behind it waits.
     ///
     /// # Errors
     /// When the journal cannot take an entry; what was taken before stands.
     pub async fn import_cards(&self, lines: &str) -> Result<ImportReport, Refusal> {
         let mut report = ImportReport::default();
-        for (at, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let new = match serde_json::from_str::<CardLine>(line) {
-                Ok(line) => self.new_card(&line)?,
-                Err(error) => Err(vec![Violation::new(
-                    "line",
-                    "不是有效的 JSON 行",
-                    format!("is not a card line: {}", without_values(&error)),
-                )]),
-            };
-            match new {
-                Err(violations) => {
-                    report.wrong.insert(at + 1, violations);
+        let lines = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let mut imported = stream::iter(lines)
+            .map(|(at, line)| async move { (at + 1, self.import_line(line).await) })
+            .buffered(limits::IMPORT_AT_ONCE);
+        while let Some((at, done)) = imported.next().await {
+            match done? {
+                Ok(Imported::Taken) => report.taken += 1,
+                Ok(Imported::Known) => report.known += 1,
+                Ok(Imported::DocumentTaken) => {
+                    report.wrong.insert(at, vec![document_taken()]);
                 }
-                Ok(new) => match self.import_card(new).await? {
-                    Imported::Taken => report.taken += 1,
-                    Imported::Known => report.known += 1,
-                    Imported::DocumentTaken => {
-                        report.wrong.insert(at + 1, vec![document_taken()]);
-                    }
-                },
+                Err(violations) => {
+                    report.wrong.insert(at, violations);
+                }
             }
         }
         Ok(report)
+    }
+
+    /// Takes one line; what is wrong with it is no failure of the import.
+    async fn import_line(&self, line: &str) -> Result<Result<Imported, Vec<Violation>>, Refusal> {
+        let new = match serde_json::from_str::<CardLine>(line) {
+            Ok(line) => self.new_card(&line)?,
+            Err(error) => Err(vec![Violation::new(
+                "line",
+                "不是有效的 JSON 行",
+                format!("is not a card line: {}", without_values(&error)),
+            )]),
+        };
+        let new = match new {
+            Ok(new) => new,
+            Err(violations) => return Ok(Err(violations)),
+        };
+        loop {
+            match self.import_card(new.clone()).await {
+                // Nobody waits at a counter: the index may catch up first.
+                Err(Refusal { kind: RefusalKind::Exhausted, retry_after: Some(wait), .. }) => {
+                    tokio::time::sleep(wait).await;
+                }
+                done => return done.map(Ok),
+            }
+        }
     }
 
     async fn import_card(&self, new: NewCard) -> Result<Imported, Refusal> {

@@ -21,8 +21,13 @@ pub struct Home {
     pub districts: &'static [u32],
 }
 
-/// People of a home that certainly share no number.
+/// People of a home that certainly share no number and no card number. (A card number,
+/// AAZ500, has six digits of its own and is no key.)
 pub const PEOPLE_MAX: u32 = 50_000;
+
+/// Residents of a home that certainly share no number; from a million on some share a
+/// card number, as AAZ500 allows.
+pub const RESIDENTS_MAX: u32 = 40_000_000;
 
 /// The regions of the sandbox.
 pub const HOMES: [Home; 3] = [
@@ -119,7 +124,7 @@ pub fn import_lines(holders: &[SampleHolder], now_ms: Millis) -> String {
 /// Beyond [`PEOPLE_MAX`], where numbers would be given twice.
 pub fn people(home: &Home, seed: u64, count: u32) -> Vec<SampleHolder> {
     assert!(count <= PEOPLE_MAX, "a home has numbers for {PEOPLE_MAX} people");
-    let numbered = (1..=count).map(|number| (format!("{}-{number:03}", home.prefix), Kind::Normal));
+    let numbered = (1..=count).map(|number| (numbered_name(home, number), Kind::Normal));
     let special = [("lost", Kind::TemporarilyLost), ("new", Kind::NotActivated), ("expired", Kind::Expired)];
     let special = special.map(|(word, kind)| (format!("{}-{word}", home.prefix), kind));
     special
@@ -129,6 +134,23 @@ pub fn people(home: &Home, seed: u64, count: u32) -> Vec<SampleHolder> {
         .map(|((short_name, kind), serial)| holder(home, seed, short_name, kind, serial))
         .collect()
 }
+
+/// One of a home's people with a normal card, by number from 1: who would come at this
+/// place among [`people`], and further ones, without making those before.
+///
+/// # Panics
+/// Beyond [`RESIDENTS_MAX`], where numbers would be given twice.
+pub fn resident(home: &Home, seed: u64, number: u32) -> SampleHolder {
+    assert!((1..=RESIDENTS_MAX).contains(&number), "a home has numbers for {RESIDENTS_MAX} residents");
+    holder(home, seed, numbered_name(home, number), Kind::Normal, SPECIALS + number)
+}
+
+fn numbered_name(home: &Home, number: u32) -> String {
+    format!("{}-{number:03}", home.prefix)
+}
+
+/// Those with a special card come before the numbered ones.
+const SPECIALS: u32 = 3;
 
 impl Kind {
     /// AAZ502.
@@ -181,8 +203,17 @@ const BIRTHDAYS: u32 = 20_000;
 /// a number.
 const STRIDE: u32 = 7_919;
 
+/// When days and sequences are used up, further people were registered in districts
+/// that there are not: 110301, 110302 and so on.
+const PER_DISTRICT: u32 = 3 * BIRTHDAYS;
+const NO_DISTRICT: u32 = 300;
+
 fn person(dice: &mut Dice, region: u32, serial: u32, offset: u32) -> SamplePerson {
-    let day = (serial * STRIDE % BIRTHDAYS + offset) % BIRTHDAYS;
+    let region = match serial / PER_DISTRICT {
+        0 => region,
+        further => region / 10_000 * 10_000 + NO_DISTRICT + further,
+    };
+    let day = (serial % BIRTHDAYS * STRIDE % BIRTHDAYS + offset) % BIRTHDAYS;
     let born = Date::constant(1950, 1, 1).saturating_add(jiff::Span::new().days(i64::from(day)));
     let born = yyyymmdd(born);
     // Odd is male. No district registers 990 births a day.
@@ -331,6 +362,24 @@ mod tests {
         assert_eq!(distinct(|holder| &holder.card_number), all.len());
         assert_eq!(distinct(|holder| &holder.holder), all.len());
         assert_eq!(distinct(|holder| &holder.short_name), all.len());
+    }
+
+    #[test]
+    fn a_resident_is_who_comes_at_that_place_and_far_ones_share_no_number() {
+        let home = &HOMES[0];
+        let all = people(home, 7, 300);
+        let named = |number: u32| all.iter().find(|holder| holder.short_name == numbered_name(home, number));
+        assert_eq!(Some(&resident(home, 7, 1)), named(1));
+        assert_eq!(Some(&resident(home, 7, 300)), named(300));
+        // Around where days, sequences and districts begin anew, and at the end.
+        let edges = [0, 19_996, 59_996, 79_996, 119_996, 9_999_000, RESIDENTS_MAX - 1_000];
+        let far: Vec<_> =
+            edges.iter().flat_map(|first| (1..=1_000).map(|more| resident(home, 7, first + more))).collect();
+        let numbers: HashSet<_> = far.iter().map(|holder| &holder.person.social_security_number).collect();
+        assert_eq!(numbers.len(), far.len());
+        assert!(far.iter().all(|holder| number_is_sound(&holder.person.social_security_number)));
+        let cards: HashSet<_> = far.iter().map(|holder| &holder.card_identifier).collect();
+        assert_eq!(cards.len(), far.len());
     }
 
     #[test]

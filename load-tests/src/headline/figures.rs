@@ -254,7 +254,7 @@ impl Figures {
 }
 
 /// The middle of the figures; of an even number the mean of the two.
-fn median(figures: &[f64]) -> Option<f64> {
+pub fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let middle = sorted.len() / 2;

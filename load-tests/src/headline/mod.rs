@@ -23,9 +23,9 @@
 //! taken within a round, and medians are over rounds.
 
 mod contenders;
-mod drive;
+pub mod drive;
 mod echo;
-mod figures;
+pub mod figures;
 mod half;
 mod plain;
 

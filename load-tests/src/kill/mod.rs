@@ -10,7 +10,7 @@
 //! loss does to a disk is tested in the store, on a disk that lies.
 
 mod audit;
-mod ledger;
+pub mod ledger;
 mod writer;
 
 use std::{
