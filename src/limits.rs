@@ -258,6 +258,10 @@ pub const INDEX_LAG_ENTRIES_MAX: usize = 262_144;
 /// that are on the road at the same time.
 pub const AGGREGATES_RECENT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Aggregates that callers have read and the committer will ask for at once: as many
+/// as calls under way, four times over.
+pub const AGGREGATES_SEEN_BYTES: u64 = 8 * 1024 * 1024;
+
 /// How long after its end the row of a scanned code, a chip relay or a session is
 /// kept: clocks may go back and a late terminal hears `SESSION_EXPIRED`.
 pub const SWEPT_AFTER_MS: i64 = 3_600 * 1_000;

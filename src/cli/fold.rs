@@ -5,7 +5,7 @@
 use std::{
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -15,10 +15,11 @@ use crate::{ledger::Whole, store::read_entries, telemetry::metrics};
 /// How often the whole is summed.
 const EVERY: Duration = Duration::from_secs(6 * 3_600);
 
-/// After so many entries the reader rests: some two milliseconds of work to twenty of
-/// rest leave the processor to who answers.
+/// After so many entries the reader rests for so many times as long as it worked: a
+/// twentieth of a core, however slow the machine or large the entries, leaves the
+/// processor to who answers.
 const ENTRIES_AT_A_TIME: u64 = 1_000;
-const REST: Duration = Duration::from_millis(20);
+const RESTS: u32 = 19;
 
 /// Sums the journal in `folder` at once and from then on every few hours, until told
 /// to stop.
@@ -43,11 +44,13 @@ pub async fn in_full(folder: PathBuf, stop: CancellationToken) {
 fn fold(folder: &Path, stop: &CancellationToken) -> Result<Whole, crate::store::Broken> {
     let mut whole = Whole::default();
     let mut entries = 0_u64;
+    let mut began = Instant::now();
     read_entries(folder, &mut |entry| {
         whole.add(&entry);
         entries += 1;
         if entries.is_multiple_of(ENTRIES_AT_A_TIME) {
-            thread::park_timeout(REST);
+            thread::park_timeout(began.elapsed() * RESTS);
+            began = Instant::now();
         }
         if stop.is_cancelled() { Err("the gateway stops".to_owned()) } else { Ok(()) }
     })?;

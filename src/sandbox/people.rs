@@ -373,8 +373,10 @@ mod tests {
         assert_eq!(Some(&resident(home, 7, 300)), named(300));
         // Around where days, sequences and districts begin anew, and at the end.
         let edges = [0, 19_996, 59_996, 79_996, 119_996, 9_999_000, RESIDENTS_MAX - 1_000];
-        let far: Vec<_> =
-            edges.iter().flat_map(|first| (1..=1_000).map(|more| resident(home, 7, first + more))).collect();
+        let far: Vec<_> = edges
+            .iter()
+            .flat_map(|first| (1..=1_000).map(move |more| resident(home, 7, first + more)))
+            .collect();
         let numbers: HashSet<_> = far.iter().map(|holder| &holder.person.social_security_number).collect();
         assert_eq!(numbers.len(), far.len());
         assert!(far.iter().all(|holder| number_is_sound(&holder.person.social_security_number)));

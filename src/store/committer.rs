@@ -26,6 +26,7 @@ use super::{
     recent::Recent,
     room::Room,
     rows::Rows,
+    seen::{Seen, Stamp},
 };
 use crate::{
     crypto::{Digest32, Sealer},
@@ -73,6 +74,8 @@ impl OpenBatch {
 pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) overlay: Overlay,
+    /// What callers have just read.
+    pub(super) seen: Seen,
     pub(super) health: Health,
     pub(super) room: Room,
     /// The last batch that is durable and published.
@@ -297,9 +300,14 @@ impl Committer {
         if let Some(stored) = self.shared.overlay.look(|layer| layer.aggregate(key)) {
             return Ok(stored);
         }
-        let stored = match self.rows.aggregate(key)? {
-            Some(row) => stored_behind(row, key, &*self.sealer)?,
-            None => None,
+        // After the overlay was asked: what left it meanwhile shows in the stamp.
+        let now = Stamp { retired: self.shared.overlay.retired(), destroyed: self.sealer.destroyed() };
+        let stored = match self.shared.seen.take(now, key) {
+            Some(stored) => stored,
+            None => match self.rows.aggregate(key)? {
+                Some(row) => stored_behind(row, key, &*self.sealer)?,
+                None => None,
+            },
         };
         // Only what the index gave: the layers may still show an erased person.
         self.recent.put(key.clone(), stored.clone());

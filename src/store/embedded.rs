@@ -39,6 +39,7 @@ use super::{
     retain::Retention,
     room::Room,
     rows::Rows,
+    seen::Seen,
     segment::{Segments, asked_epoch},
     walk::Broken,
     witness::Witness,
@@ -46,6 +47,7 @@ use super::{
 };
 use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
+    limits,
     model::{
         AggregateKey, AggregateKind, Clock, Millis, ParticipantId, RequestId, Rng, Scene, Stored, Subject,
         SystemRng, TaskKey, TransactionId,
@@ -194,6 +196,7 @@ impl EmbeddedStore {
         let shared = Arc::new(Shared {
             inbox: Inbox::holding(options.queue_max),
             overlay: Overlay::default(),
+            seen: Seen::holding(limits::AGGREGATES_SEEN_BYTES),
             health: Health::watched_by(Arc::clone(&parts.observer)),
             room: Room::watched_by(Arc::clone(&parts.observer)),
             durable: AtomicU64::new(end.sequence),

@@ -21,6 +21,7 @@ use super::{
     inbox::Replay,
     reader::Reader,
     rows::{Rows, StepRow},
+    seen::Stamp,
     task_rows::is_run,
 };
 use crate::{
@@ -85,13 +86,17 @@ impl Lookup {
     }
 
     pub(super) fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+        // Before anything is asked, or it would promise too much.
+        let stamp = Stamp { retired: self.shared.overlay.retired(), destroyed: self.sealer.destroyed() };
         if let Some(stored) = self.shared.overlay.look(|layer| layer.aggregate(key)) {
             return Ok(stored);
         }
-        match self.rows.aggregate(key)? {
-            Some(row) => stored_behind(row, key, &*self.sealer),
-            None => Ok(None),
-        }
+        let stored = match self.rows.aggregate(key)? {
+            Some(row) => stored_behind(row, key, &*self.sealer)?,
+            None => None,
+        };
+        self.shared.seen.put(stamp, key.clone(), stored.clone());
+        Ok(stored)
     }
 
     pub(super) fn find(

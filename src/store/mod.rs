@@ -41,6 +41,7 @@ mod recovery;
 mod retain;
 mod room;
 mod rows;
+mod seen;
 mod segment;
 mod task_rows;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry::Occupied},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -102,6 +102,8 @@ pub(super) struct Overlay {
     state: RwLock<State>,
     /// Entries in `state`, for whoever only wants to know how many.
     entries: AtomicUsize,
+    /// The last batch that was forgotten here; changed under the lock of `state`.
+    retired: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +127,7 @@ impl Overlay {
     /// the entries that are left.
     pub(super) fn retire(&self, sequence: u64) -> usize {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.retired.store(sequence, Ordering::Release);
         while state.batches.front().is_some_and(|batch| batch.sequence <= sequence) {
             let Some(batch) = state.batches.pop_front() else { break };
             for entry in &batch.entries {
@@ -133,6 +136,11 @@ impl Overlay {
             self.entries.fetch_sub(batch.entries.len(), Ordering::Relaxed);
         }
         self.lag()
+    }
+
+    /// The last batch that is in the index and no longer here.
+    pub(super) fn retired(&self) -> u64 {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Entries that are durable and not indexed.

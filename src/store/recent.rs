@@ -13,12 +13,19 @@ use crate::model::{AggregateKey, Stored};
 /// Key, body, and what maps and allocator add; a guess that errs high.
 const OVERHEAD_BYTES: u64 = 256;
 
+/// Weighs an aggregate by what it takes in memory.
 #[derive(Clone)]
-struct Bytes;
+pub(super) struct Bytes;
 
 impl Weighter<AggregateKey, Option<Stored>> for Bytes {
     fn weight(&self, _: &AggregateKey, stored: &Option<Stored>) -> u64 {
         OVERHEAD_BYTES + stored.as_ref().map_or(0, |stored| stored.body.len() as u64)
+    }
+}
+
+impl<T> Weighter<AggregateKey, (T, Option<Stored>)> for Bytes {
+    fn weight(&self, key: &AggregateKey, (_, stored): &(T, Option<Stored>)) -> u64 {
+        self.weight(key, stored)
     }
 }
 

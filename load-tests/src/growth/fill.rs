@@ -8,7 +8,10 @@
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -54,7 +57,7 @@ pub struct Fill {
 /// Cards, and taps, of one step.
 const STEP: u32 = 16_384;
 
-/// Units of an import that a kill may have torn from the middle of a step.
+/// The last cards, among which an import that was killed may have left holes.
 const TORN: u32 = 2 * STEP;
 
 /// Taps under way at once in each worker; two workers fill a batch and decide the next.
@@ -81,9 +84,9 @@ impl Fill {
         let vault = Arc::new(SoftVault::open_file(&options.file, &passphrase)?);
         let opened = open::open(loaded, Arc::new(SystemClock)).await?;
         let gateway = Arc::clone(&opened.gateway);
-        let known = match Standings::read(&self.standings)? {
-            Some(known) => known,
-            None => read_back(&gateway).await?,
+        let (known, torn) = match Standings::read(&self.standings)? {
+            Some(known) => (known, 0),
+            None => (read_back(&gateway).await?, TORN),
         };
         Standings::open(&self.standings)?;
         let mut filling = Filling {
@@ -95,16 +98,16 @@ impl Fill {
             began: Instant::now(),
             told: Instant::now(),
             done: 0,
+            stop: Arc::default(),
         };
-        let filled = tokio::select! {
-            filled = filling.until(self.cards, self.transactions) => filled,
-            _ = tokio::signal::ctrl_c() => {
-                println!("interrupted; it goes on from here the next time");
-                // What is under way may be done or not: the store is asked.
-                opened.store.close().await;
-                return Ok(());
+        let stop = Arc::clone(&filling.stop);
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stop.store(true, Ordering::Relaxed);
             }
-        };
+        });
+        filling.import_again(torn).await?;
+        let filled = filling.until(self.cards, self.transactions).await;
         opened.store.close().await;
         filled?;
         filling.locked().close(&self.standings)?;
@@ -128,13 +131,11 @@ async fn read_back(gateway: &Arc<Gateway>) -> anyhow::Result<Standings> {
             None => unknown = middle,
         }
     }
-    // An import that was torn may have left holes; it is idempotent.
-    let cards = known.saturating_sub(TORN);
     if known > 0 {
-        println!("reading back how {cards} cards stand …");
+        println!("reading back how {known} cards stand …");
     }
-    standings.grow(cards);
-    for number in 1..=cards {
+    standings.grow(known);
+    for number in 1..=known {
         let key = AggregateKey::of::<TransitFile>(&identifier(number)?);
         if let Some(stored) = gateway.store().load(&key).await? {
             standings.set(number, TransitFile::decode(stored.body)?.counter);
@@ -157,6 +158,8 @@ struct Filling {
     began: Instant,
     told: Instant,
     done: u64,
+    /// Somebody wants the state as it is.
+    stop: Arc<AtomicBool>,
 }
 
 impl Filling {
@@ -165,7 +168,7 @@ impl Filling {
     }
 
     async fn until(&mut self, cards: u32, taps: u64) -> anyhow::Result<()> {
-        loop {
+        while !self.stop.load(Ordering::Relaxed) {
             let known = self.locked().cards();
             let cards_due = known < cards
                 && (self.taps >= taps || u64::from(known) * taps <= self.taps * u64::from(cards));
@@ -183,6 +186,8 @@ impl Filling {
             }
             self.tell(cards, taps);
         }
+        println!("interrupted; it goes on from here the next time");
+        Ok(())
     }
 
     fn tell(&mut self, cards: u32, taps: u64) {
@@ -202,11 +207,23 @@ impl Filling {
     }
 
     async fn import(&self, after: u32, count: u32) -> anyhow::Result<()> {
+        self.import_those(after, count).await?;
+        self.locked().grow(after + count);
+        Ok(())
+    }
+
+    /// Takes the last cards in once more: an import that was torn may have left holes.
+    async fn import_again(&self, count: u32) -> anyhow::Result<()> {
+        let known = self.locked().cards();
+        let count = count.min(known);
+        self.import_those(known - count, count).await
+    }
+
+    async fn import_those(&self, after: u32, count: u32) -> anyhow::Result<()> {
         let holders: Vec<_> =
             tokio::task::block_in_place(|| (after + 1..=after + count).map(holder).collect());
         let report = self.gateway.import_cards(&import_lines(&holders, self.gateway.now_ms())).await?;
         anyhow::ensure!(report.wrong.is_empty(), "cards were not taken: {:?}", report.wrong);
-        self.locked().grow(after + count);
         Ok(())
     }
 

@@ -24,7 +24,10 @@ impl FjallIndex {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         let database = Database::builder(dir)
             .cache_size(cache_bytes)
-            .worker_threads(2)
+            // One, which flushes and compacts in turn. Of several, the first only
+            // flushes, and spins for as long as another compacts: a whole core, and the
+            // longer the more rows there are.
+            .worker_threads(1)
             // Rows are small and sealed bytes do not shrink.
             .journal_compression(CompressionType::None)
             // The journal is the truth; the index saves itself the system calls.

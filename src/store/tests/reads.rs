@@ -181,3 +181,33 @@ fn personal_bodies_stand_nowhere_in_the_clear() {
     assert!(!contains(&journal));
     assert!(index.iter().all(|(key, value)| !contains(key) && !contains(value)));
 }
+
+#[test]
+fn what_a_caller_has_seen_is_not_decided_over_once_it_is_older() {
+    let mut world = World::on(LyingDisk::new());
+    world.options.recent_bytes = 1 << 20;
+    let store = world.open();
+    let card = code(1);
+    let rides = |store: &EmbeddedStore| store.lookup.load(&card).expect("readable").expect("there").revision;
+    commit(&store, tap(1, 1, 1)).expect("committed");
+    settle(&store);
+    assert_eq!(rides(&store), 1, "somebody looks, and takes their time");
+    commit(&store, tap(2, 2, 1)).expect("committed");
+    // Until the committer has forgotten the card and nothing of it is in memory.
+    for number in 10..100 {
+        let key = AggregateKey { kind: AggregateKind::CodeUse, id: [number as u8; 8].as_slice().into() };
+        let unit = unit_with(number, first(number), vec![key.clone()], move |_, _| {
+            let mut decision = Decision::new(Outcome::Approved);
+            decision.writes = vec![Write { key, schema: 1, body: Some(vec![7; 60_000].into()) }];
+            Ok(decision)
+        });
+        commit(&store, unit).expect("committed");
+    }
+    settle(&store);
+    commit(&store, tap(3, 3, 1)).expect("committed");
+    settle(&store);
+    assert_eq!(rides(&store), 3);
+    // Who looks just before is right, and so is the unit.
+    commit(&store, tap(4, 4, 1)).expect("committed");
+    assert_eq!(rides(&store), 4);
+}
