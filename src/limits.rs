@@ -14,6 +14,16 @@ pub const UPLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// Taps in one upload.
 pub const UPLOAD_TAPS_MAX: usize = 1_000;
 
+/// Taps in one upload that is one entry of the journal: all of them are decided in
+/// one go, so it must stay below a millisecond of the committer.
+pub const CHUNK_TAPS_MAX: usize = 128;
+
+/// The highest sequence of a terminal, 2^53: exact in every language.
+pub const TAP_SEQUENCE_MAX: u64 = 1 << 53;
+
+/// Cards whose holder the gateway remembers between uploads: some 64 bytes each.
+pub const HOLDERS_KNOWN_MAX: usize = 65_536;
+
 /// Request headers of a call. Peers send at most 8 KiB by default.
 pub const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 
@@ -237,15 +247,22 @@ pub const IMPORT_AT_ONCE: usize = 2 * BATCH_ENTRIES_MAX;
 /// Lines of a file of cards that are in memory at once.
 pub const IMPORT_LINES_AT_ONCE: usize = 16_384;
 
-/// An entry's encoded public and sealed part together.
-pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
+/// An entry's encoded public and sealed part together. The largest is an upload of
+/// 128 taps, some 400 bytes each and five times that where stations have the longest
+/// names there may be.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 
 /// Encoded entries of one batch together: 16 times the usual full batch, and an
 /// eighth of a segment, so that rolling wastes little.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Aggregates that one unit of work may name.
-pub const UNIT_TOUCHES_MAX: usize = 8;
+///
+/// An upload of taps names most: three files a card and its own blocks.
+pub const UNIT_TOUCHES_MAX: usize = 4 * CHUNK_TAPS_MAX;
+
+/// Rows that one unit of housekeeping deletes: so few that taps never wait for it.
+pub const SWEPT_AT_ONCE_MAX: usize = 8;
 
 /// A journal segment, zero-filled before use: extending a file costs two to
 /// three times a sync (facts/perf.md §1b).

@@ -59,6 +59,7 @@ have_header!(
     card::GetCardStateRequest => GET_CARD_STATE,
     card::IssueCodeRequest => ISSUE_CODE,
     transit::TapRequest => TAP,
+    transit::UploadChunkRequest => UPLOAD_CHUNK,
     library::CheckoutRequest => CHECKOUT,
     library::CheckinRequest => CHECKIN,
     library::RenewRequest => RENEW,

@@ -9,7 +9,7 @@ use super::{
     library,
     parse::{self, Fields},
     status::to_status,
-    transaction, transit,
+    transaction, transit, upload,
 };
 use crate::{
     gateway::Refusal,
@@ -31,7 +31,7 @@ pub fn requests(data: &[u8]) {
     let act = |act: LibraryAct| {
         move |fields: &mut Fields, library: &str, item: &str| library::ask(fields, act, library, item)
     };
-    match which % 19 {
+    match which % 20 {
         0 => tap(data, false),
         1 => tap(data, true),
         2 => one(data, |fields, ask: auth_wire::BeginChipRequest| auth::chip_ask(fields, ask.challenge)),
@@ -65,6 +65,7 @@ pub fn requests(data: &[u8]) {
         15 => each(data, |upload: transit_wire::UploadTapsRequest| upload.taps),
         16 => each(data, |message: transit_wire::TapStreamRequest| message.tap.into_iter().collect()),
         17 => read(data, |ask: transit_wire::ListJourneysRequest| transit::journeys_ask(&ask).map(drop)),
+        18 => one(data, |fields, ask: transit_wire::UploadChunkRequest| upload::taps(fields, ask.taps)),
         _ => read(data, |ask: transaction_wire::GetTransactionRequest| {
             transaction::ask::transaction(ask).map(drop)
         }),

@@ -20,6 +20,7 @@ mod status;
 mod tests;
 mod transaction;
 mod transit;
+mod upload;
 
 use std::sync::Arc;
 

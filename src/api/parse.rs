@@ -24,6 +24,13 @@ impl Fields {
         self.0.push(Violation::new(field, zh, en));
     }
 
+    /// Takes over what is wrong with a part, under the part's own name.
+    pub fn add_under(&mut self, part: &str, fields: Fields) {
+        let named =
+            fields.0.into_iter().map(|one| Violation { field: format!("{part}.{}", one.field), ..one });
+        self.0.extend(named);
+    }
+
     /// The violations, at least one.
     pub fn into_violations(mut self) -> Vec<Violation> {
         if self.0.is_empty() {

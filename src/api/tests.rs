@@ -234,7 +234,13 @@ fn committed(status: i32, reason: &str) -> Committed {
         batch_header: vec![3].into(),
         signature: [4; 64],
     };
-    Committed { entry: Arc::new(entry), detail: Default::default(), receipt, replayed: false }
+    Committed {
+        entry: Arc::new(entry),
+        detail: Default::default(),
+        parts: Vec::new(),
+        receipt,
+        replayed: false,
+    }
 }
 
 #[test]

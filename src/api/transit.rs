@@ -11,6 +11,7 @@ use super::{
     door::{Carrier, Door},
     parse::{self, Fields},
     status::code_of,
+    upload::upload_chunk,
 };
 use crate::{
     gateway::{Call, Gateway, JourneysAsk, Refusal, RefusalKind, TapAsk, TapSide, Violation, method},
@@ -66,6 +67,21 @@ impl TransitService for Transit {
             self.0.gateway().audit_refusal(&carrier.opened, refusal);
         }
         self.0.leave(&carrier.opened, started, result.map(|answer| (answer, Outcome::Approved, false)))
+    }
+
+    async fn upload_chunk(
+        &self,
+        request: Request<wire::UploadChunkRequest>,
+    ) -> Result<Response<wire::UploadChunkResponse>, Status> {
+        let started = Instant::now();
+        let call = match self.0.enter(&request, &method::UPLOAD_CHUNK) {
+            Ok(call) => Arc::new(call),
+            Err(refusal) => {
+                return Err(self.0.refuse_entry(&request, &method::UPLOAD_CHUNK, &refusal, started));
+            }
+        };
+        let result = upload_chunk(&self.0, &call, request.into_inner()).await;
+        self.0.leave(&call, started, result)
     }
 
     async fn list_journeys(
@@ -295,7 +311,7 @@ fn tap_response(committed: &Committed) -> Result<wire::TapResponse, Refusal> {
     Ok(wire::TapResponse { answer: Some(answer(committed)), charge: tap.charge.map(charge) })
 }
 
-fn charge(charge: record::ChargeDetail) -> wire::Charge {
+pub(super) fn charge(charge: record::ChargeDetail) -> wire::Charge {
     wire::Charge {
         ridden_seconds: ridden_seconds(&charge),
         from_station: charge.from_station,

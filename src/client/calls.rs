@@ -25,8 +25,9 @@ use crate::proto::{
         ReverseResponse, get_transaction_request::By, transaction_service_client::TransactionServiceClient,
     },
     transit::v1::{
-        ListJourneysRequest, ListJourneysResponse, TapRequest, TapResponse, UploadTapsRequest,
-        UploadTapsResponse, transit_service_client::TransitServiceClient,
+        ListJourneysRequest, ListJourneysResponse, TapRequest, TapResponse, UploadChunkRequest,
+        UploadChunkResponse, UploadTapsRequest, UploadTapsResponse,
+        transit_service_client::TransitServiceClient,
     },
 };
 
@@ -64,6 +65,8 @@ calls! {
     tap: TransitServiceClient.tap(TapRequest) -> TapResponse;
     /// Taps taken offline; see [`super::OfflineQueue`] for the durable way.
     upload_taps: TransitServiceClient.upload_taps(UploadTapsRequest) -> UploadTapsResponse;
+    /// Numbered taps taken offline, one entry of the journal.
+    upload_chunk: TransitServiceClient.upload_chunk(UploadChunkRequest) -> UploadChunkResponse;
     /// A card's journeys at this operator.
     list_journeys: TransitServiceClient.list_journeys(ListJourneysRequest) -> ListJourneysResponse;
 

@@ -269,7 +269,7 @@ impl Sealer for HolderKeys {
     ) -> Result<Vec<u8>, SealError> {
         match self.key(subject, true)? {
             Some(key) => Ok(key.seal(nonce, bound, plain)),
-            None => Err(SealError::Keys("the subject's key was destroyed".into())),
+            None => Err(SealError::Destroyed),
         }
     }
 

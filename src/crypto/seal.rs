@@ -8,6 +8,9 @@ use crate::model::Subject;
 pub enum SealError {
     #[error("the sealed part was altered or belongs to another entry")]
     Altered,
+    /// The subject was erased: nothing can be sealed for them.
+    #[error("the subject's key was destroyed")]
+    Destroyed,
     #[error("the holder keys cannot be used: {0}")]
     Keys(String),
 }

@@ -3,19 +3,25 @@
 
 use super::{Call, Gateway, Refusal};
 use crate::{
-    model::{Detail, PairwiseHolder, Purpose, Reason, RequestId, Scene, Subject, TransactionId},
+    model::{Detail, PairwiseHolder, Purpose, Reason, RequestId, Scene, Subject, TerminalId, TransactionId},
     store::Committed,
 };
 
 /// How a transaction is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransactionKey {
     Transaction(TransactionId),
     Request(RequestId),
+    /// A tap of an upload, by the terminal's own number.
+    Tap {
+        /// `None`: the calling terminal.
+        terminal: Option<TerminalId>,
+        sequence: u64,
+    },
 }
 
 /// A question after a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionAsk {
     pub key: TransactionKey,
     /// What it is asked for; `None` is what the transaction itself was asked for.
@@ -41,8 +47,12 @@ impl Gateway {
                     found.entry.transaction_id.as_slice().try_into().map_err(|_| Refusal::internal())?;
                 TransactionId::from_bytes(bytes)
             }
+            TransactionKey::Tap { terminal, sequence } => {
+                let terminal = terminal.as_ref().unwrap_or(&call.caller.terminal);
+                self.tap_under(participant, terminal, sequence).await?.ok_or_else(unknown)?
+            }
         };
-        let steps = self.store.steps(id).await?;
+        let steps = self.steps_of(id).await?;
         let first = match steps.first() {
             Some(first) if first.entry.participant == participant.as_str() => first,
             Some(_) | None => return Err(unknown()),

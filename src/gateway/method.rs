@@ -63,6 +63,7 @@ methods! {
     TAP "/onecard.transit.v1.TransitService/Tap" Transit Critical [Terminal] false;
     TAP_STREAM "/onecard.transit.v1.TransitService/TapStream" Transit Critical [Terminal] true;
     UPLOAD_TAPS "/onecard.transit.v1.TransitService/UploadTaps" Transit Normal [Terminal] false;
+    UPLOAD_CHUNK "/onecard.transit.v1.TransitService/UploadChunk" Transit Normal [Terminal] false;
     LIST_JOURNEYS "/onecard.transit.v1.TransitService/ListJourneys" Transit Background [Terminal, Operator] false;
 
     CHECKOUT "/onecard.library.v1.LibraryService/Checkout" Library Normal [Terminal] false;

@@ -36,6 +36,7 @@ mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transit;
+mod upload;
 mod who;
 
 use std::{
@@ -67,6 +68,7 @@ pub use registry::{Caller, Participant, ParticipantLine, Registry, RegistryFile,
 pub use sweep::Housekeeper;
 pub use tasks::{HandRefused, RunBy, TaskHand, TaskRule, TaskRunner, rule as task_rule};
 pub use transit::{Journeys, JourneysAsk, TapAsk, TapSide};
+pub use upload::{OfflineAsk, Uploaded};
 
 use crate::{
     crypto::{CardSuite, KeyVault},
@@ -109,6 +111,7 @@ pub struct Gateway {
     audit: audit::Audit,
     guesses: guesses::Guesses,
     leases: caps::Leases,
+    holders: upload::KnownHolders,
     pool: pool::CryptoPool,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -141,6 +144,7 @@ impl Gateway {
             audit: audit::Audit::default(),
             guesses: guesses::Guesses::default(),
             leases: caps::Leases::default(),
+            holders: upload::known_holders(),
             pool: pool::CryptoPool::new(),
             clock: parts.clock,
             rng: parts.rng,

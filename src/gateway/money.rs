@@ -144,6 +144,8 @@ impl Gateway {
         let participant = &call.caller.participant;
         let unknown = || Refusal::not_found(Reason::TransactionUnknown);
         let transaction = match of {
+            // The tap of an upload has no entry of its own to correct.
+            TransactionKey::Tap { .. } => return Err(unknown()),
             TransactionKey::Transaction(id) => id,
             TransactionKey::Request(request) => {
                 let found = match self.store.find(&participant.id, request).await? {
@@ -158,6 +160,9 @@ impl Gateway {
         };
         let steps = self.store.steps(transaction).await?;
         let first = steps.first().ok_or_else(unknown)?;
+        if first.entry.method == super::method::UPLOAD_CHUNK.name {
+            return Err(corrected_by_tap());
+        }
         let own = first.entry.participant == participant.id.as_str();
         let desk = participant.role == Role::Operator && matches!(later, Later::Reverse { .. });
         if own || desk { Ok((transaction, steps)) } else { Err(unknown()) }
@@ -272,6 +277,15 @@ fn has_room(steps: &[Committed], later: Later) -> Result<(), Refusal> {
         "该交易的后续请求已达上限（冲正 64 步，其余 56 步），请联系服务台",
         "has as many steps as a transaction may have (64 for a reversal, 56 for the rest); ask the service desk",
     )]))
+}
+
+/// An upload is the money of many holders; what is taken back is one ride's.
+fn corrected_by_tap() -> Refusal {
+    Refusal::invalid(vec![Violation::new(
+        "transaction_id",
+        "该编号为整批上传，不能整批退款或冲正",
+        "names an upload of many taps, which cannot be taken back as a whole",
+    )])
 }
 
 fn transaction_of(entry: &Entry) -> Result<TransactionId, Refusal> {

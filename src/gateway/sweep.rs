@@ -82,7 +82,7 @@ impl Walk {
             let now = gateway.now_ms();
             let over = part.rows.iter().filter(|(_, stored)| card::is_over(self.kind, &stored.body, now));
             let over: Vec<AggregateKey> = over.map(|(key, _)| key.clone()).collect();
-            for unit in over.chunks(limits::UNIT_TOUCHES_MAX) {
+            for unit in over.chunks(limits::SWEPT_AT_ONCE_MAX) {
                 swept += gateway.sweep(self.kind, unit).await?;
             }
             self.step(part.is_whole);

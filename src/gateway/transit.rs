@@ -2,9 +2,14 @@
 
 use prost::Message as _;
 
-use super::{Call, Gateway, Header, Refusal, authentication::suite_refusal, deny::reason_of};
+use super::{
+    Call, Gateway, Header, Refusal,
+    authentication::suite_refusal,
+    deny::reason_of,
+    upload::{rides_in, tap_record},
+};
 use crate::{
-    crypto::TapRecord,
+    crypto::SuiteError,
     identity::CardIdentifier,
     model::{
         AggregateKey, Denial, Detail, Millis, Purpose, Scene, Status,
@@ -63,7 +68,7 @@ impl Gateway {
         } else {
             self.authorise(call, &header)?;
         }
-        self.check_tap_mac(&tap)?;
+        self.check_tap_mac(&tap).map_err(suite_refusal)?;
         let ask = self.ask(call, &header).near(&AggregateKey::of::<TransitFile>(tap.card.as_bytes()));
         let card_is_ours = self.is_ours(&tap.card);
         let who = if card_is_ours {
@@ -123,17 +128,8 @@ impl Gateway {
     }
 
     /// The card's transit key signed this tap; 4 µs, so inline.
-    fn check_tap_mac(&self, tap: &TapAsk) -> Result<(), Refusal> {
-        let record = TapRecord {
-            kind: u8::try_from(tap.side.number()).unwrap_or(0),
-            station: &tap.station,
-            line: &tap.line,
-            tapped_at_ms: tap.tapped_at_ms,
-            counter: tap.counter,
-            card: *tap.card.as_bytes(),
-            valid_until: tap.valid_until,
-        };
-        self.suite.verify_tap(&*self.vault, &record, &tap.mac).map_err(suite_refusal)
+    pub(super) fn check_tap_mac(&self, tap: &TapAsk) -> Result<(), SuiteError> {
+        self.suite.verify_tap(&*self.vault, &tap_record(tap), &tap.mac)
     }
 
     /// The journeys of a card at the caller's own gates; a journalled read.
@@ -156,6 +152,11 @@ impl Gateway {
                 || committed.entry.status != Status::Completed.number()
                 || journeys.done.len() == ask.most
             {
+                continue;
+            }
+            if !committed.entry.holders.is_empty() {
+                let room = ask.most - journeys.done.len();
+                journeys.done.extend(rides_in(&committed, who.subject, room)?);
                 continue;
             }
             let tap = TapDetail::decode(committed.detail.clone()).map_err(|_| Refusal::internal())?;

@@ -1,7 +1,10 @@
 //! Aggregates: the small pieces of state that a unit of work names, loads,
 //! decides over and writes back.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::TransactionId;
@@ -22,6 +25,7 @@ pub enum AggregateKind {
     CapQuota = 10,
     StandIn = 12,
     Transit = 20,
+    UploadBlock = 21,
     LibraryCase = 30,
     ReconciliationCase = 40,
 }
@@ -40,6 +44,7 @@ impl AggregateKind {
         AggregateKind::CapQuota,
         AggregateKind::StandIn,
         AggregateKind::Transit,
+        AggregateKind::UploadBlock,
         AggregateKind::LibraryCase,
         AggregateKind::ReconciliationCase,
     ];
@@ -67,6 +72,7 @@ impl AggregateKind {
             AggregateKind::CapQuota => "cap-quota",
             AggregateKind::StandIn => "stand-in",
             AggregateKind::Transit => "transit",
+            AggregateKind::UploadBlock => "upload-block",
             AggregateKind::LibraryCase => "library-case",
             AggregateKind::ReconciliationCase => "reconciliation-case",
         }
@@ -88,6 +94,7 @@ impl AggregateKind {
             | AggregateKind::LibraryCase => true,
             AggregateKind::CodeUse
             | AggregateKind::DenyListHead
+            | AggregateKind::UploadBlock
             | AggregateKind::Payment
             | AggregateKind::CapQuota
             | AggregateKind::ReconciliationCase => false,
@@ -130,6 +137,7 @@ impl AggregateKey {
             | AggregateKind::CapQuota
             | AggregateKind::StandIn
             | AggregateKind::Transit
+            | AggregateKind::UploadBlock
             | AggregateKind::ReconciliationCase => slot_of(&self.id),
         }
     }
@@ -168,6 +176,7 @@ bodies! {
     CapQuota => CapQuota,
     StandInFile => StandIn,
     TransitFile => Transit,
+    UploadBlock => UploadBlock,
     LibraryCase => LibraryCase,
     ReconciliationCase => ReconciliationCase,
 }
@@ -192,7 +201,12 @@ pub struct CorruptAggregate {
 #[derive(Debug, Default, Clone)]
 pub struct View {
     slots: SmallVec<[(AggregateKey, Option<Stored>); 4]>,
+    /// Where each stands, once there are more than are looked through one by one.
+    places: HashMap<AggregateKey, usize, RandomState>,
 }
+
+/// So many aggregates are looked through one by one.
+const FEW: usize = 8;
 
 impl View {
     pub fn with(mut self, key: AggregateKey, stored: Option<Stored>) -> Self {
@@ -202,6 +216,24 @@ impl View {
 
     pub fn put(&mut self, key: AggregateKey, stored: Option<Stored>) {
         self.slots.push((key, stored));
+        if self.slots.len() > FEW {
+            let from = if self.places.is_empty() { 0 } else { self.slots.len() - 1 };
+            let new = self.slots.iter().enumerate().skip(from);
+            self.places.extend(new.map(|(place, (key, _))| (key.clone(), place)));
+        }
+    }
+
+    fn slot(&self, key: &AggregateKey) -> Option<&Option<Stored>> {
+        let place = match self.places.is_empty() {
+            true => self.slots.iter().position(|(named, _)| named == key),
+            false => self.places.get(key).copied(),
+        };
+        place.map(|place| &self.slots[place].1)
+    }
+
+    /// Whether the unit named the aggregate.
+    pub fn names(&self, key: &AggregateKey) -> bool {
+        self.slot(key).is_some()
     }
 
     /// For tests of rules: a view that holds `body` under `id`.
@@ -223,8 +255,7 @@ impl View {
     /// # Panics
     /// When the unit did not name it: that is a fault of the program.
     pub fn get<T: AggregateBody>(&self, id: &[u8]) -> Result<Option<T>, CorruptAggregate> {
-        let slot = self.slots.iter().find(|(key, _)| key.kind == T::KIND && key.id.as_slice() == id);
-        let Some((_, stored)) = slot else {
+        let Some(stored) = self.slot(&AggregateKey::of::<T>(id)) else {
             panic!("a decision looked at a {:?} its unit did not name", T::KIND);
         };
         match stored {
@@ -237,10 +268,6 @@ impl View {
 
     /// The revision of an aggregate, 0 when it does not exist.
     pub fn revision(&self, key: &AggregateKey) -> u64 {
-        self.slots
-            .iter()
-            .find(|(named, _)| named == key)
-            .and_then(|(_, stored)| stored.as_ref())
-            .map_or(0, |stored| stored.revision)
+        self.slot(key).and_then(Option::as_ref).map_or(0, |stored| stored.revision)
     }
 }

@@ -56,6 +56,18 @@ pub fn decoded<T: Message + Default>(bytes: &[u8]) -> Option<T> {
     T::decode(bytes).ok()
 }
 
+/// What of an entry about several holders is about one of them: sealed under the key
+/// of that holder alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HolderPart {
+    pub subject: Subject,
+    pub pairwise: PairwiseHolder,
+    /// The scene's record of it, encoded.
+    pub detail: Bytes,
+    /// Personal aggregates of this holder.
+    pub writes: Vec<Write>,
+}
+
 /// What `decide` says: the outcome and everything that becomes true with it, in
 /// one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +84,9 @@ pub struct Decision {
     /// The step of the same transaction whose postings these correct.
     pub corrects: Option<u32>,
     pub tasks: Vec<Task>,
+    /// For an entry about several holders; then `subject` is `None`, `detail` is open
+    /// and `writes` holds what is not personal. Each holder once.
+    pub parts: Vec<HolderPart>,
 }
 
 impl Decision {
@@ -94,6 +109,7 @@ impl Decision {
             postings: Vec::new(),
             corrects: None,
             tasks: Vec::new(),
+            parts: Vec::new(),
         }
     }
 }

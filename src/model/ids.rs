@@ -96,6 +96,28 @@ impl TransactionId {
         u16::from_be_bytes([self.0[2], self.0[3]]) & 0x0fff
     }
 
+    /// The same id as that of an upload: its last byte is 0. The taps of an upload have
+    /// the same id with their place, from 1, in the last byte; ids of other
+    /// transactions keep their chance there.
+    pub fn as_upload(mut self) -> Self {
+        self.0[15] = 0;
+        self
+    }
+
+    /// The id of the tap at `place` (from 0) of the upload with this id.
+    pub fn of_tap(mut self, place: u32) -> Self {
+        assert!((place as usize) < crate::limits::CHUNK_TAPS_MAX, "an upload has no such place");
+        self.0[15] = place as u8 + 1;
+        self
+    }
+
+    /// The upload and the place in it that this id may name, if there is such an
+    /// upload.
+    pub fn tap_of(&self) -> Option<(Self, u32)> {
+        let place = u32::from(self.0[15].checked_sub(1)?);
+        ((place as usize) < crate::limits::CHUNK_TAPS_MAX).then(|| (self.as_upload(), place))
+    }
+
     /// The same id in another shard, for whoever learns only after making it whose
     /// card the transaction is about. Not for one that is committed.
     pub fn in_shard(mut self, shard: u16) -> Self {
@@ -306,6 +328,11 @@ mod tests {
         assert_eq!(moved.in_shard(7), id);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string(), "130000-007-01a0c4506c00-abababababab");
+        let upload = id.as_upload();
+        assert_eq!(upload.tap_of(), None);
+        assert_eq!(upload.of_tap(0).tap_of(), Some((upload, 0)));
+        assert_eq!(upload.of_tap(127).tap_of(), Some((upload, 127)));
+        assert_eq!(id.tap_of(), None, "no place is so far back");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use aggregate::{AggregateBody, AggregateKey, AggregateKind, CorruptAggregate
 pub use breaker::{Breaker, BreakerOptions, BreakerState, Resting, RetryBudget};
 pub use caller::{CertIdentity, ConnectionId, Deadline, PeerCertificate};
 pub use clock::{Clock, ManualClock, Millis, Rng, SystemClock, SystemRng};
-pub use entry::{Decision, Detail, Posting, Receipt, Write, decoded};
+pub use entry::{Decision, Detail, HolderPart, Posting, Receipt, Write, decoded};
 pub use ids::{
     BadId, HolderId, PairwiseHolder, ParticipantId, RequestId, Subject, TerminalId, Token16, TransactionId,
 };

@@ -110,6 +110,7 @@ reasons! {
 
     // Refusals: the call was not understood or not allowed.
     FieldInvalid "FIELD_INVALID" "请求字段有误" "a field of the request is not valid";
+    SequenceMisused "SEQUENCE_MISUSED" "该流水号已用于另一笔刷卡" "the sequence was used for another tap";
     RequestIdMisused "REQUEST_ID_MISUSED" "请求编号已用于其他请求" "the request id was used for another request";
     CertificateUnknown "CERTIFICATE_UNKNOWN" "证书未登记" "the certificate belongs to no registered terminal";
     SceneNotPermitted "SCENE_NOT_PERMITTED" "该终端无权使用此场景" "this terminal may not use this scene";

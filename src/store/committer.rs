@@ -53,6 +53,7 @@ pub(super) struct EntryReply {
     pub(super) reply: Reply,
     pub(super) entry: Arc<record::Entry>,
     pub(super) detail: Bytes,
+    pub(super) parts: Vec<Option<Bytes>>,
 }
 
 impl OpenBatch {
@@ -168,7 +169,8 @@ impl Committer {
         self.open.leaves.push(leaf_hash(&made.stored.public_part, &made.stored.sealed_part));
         self.open.stored.push(made.stored);
         self.open.effects.push(Arc::new(made.effects));
-        self.open.replies.push(EntryReply { reply, entry: Arc::new(made.entry), detail: made.detail });
+        let Made { entry, detail, parts, .. } = made;
+        self.open.replies.push(EntryReply { reply, entry: Arc::new(entry), detail, parts });
     }
 
     fn hand_over(&mut self) {
@@ -242,7 +244,7 @@ impl Committer {
         for key in &unit.touches {
             view.put(key.clone(), self.aggregate(key)?);
         }
-        let Unit { meta, step, touches, decide, .. } = unit;
+        let Unit { meta, step, decide, .. } = unit;
         let decided = catch_unwind(AssertUnwindSafe(|| decide(&view, now)));
         let decision = decided
             .map_err(|_| corrupt("the decision panicked"))?
@@ -255,7 +257,7 @@ impl Committer {
             }
         }
         let draft = Draft { meta, step, transaction, number, before, claim, now };
-        draft.make(&touches, &view, decision, &*self.sealer, &*self.rng).map(|made| Ran::Made(Box::new(made)))
+        draft.make(&view, decision, &*self.sealer, &*self.rng).map(|made| Ran::Made(Box::new(made)))
     }
 
     fn claim(&self, key: &ClaimKey) -> Result<Option<Claim>, StoreError> {

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::{
     Step, StoreError, UnitMeta,
     effects::{AggregateEffect, Claim, ClaimKey, EntryEffects, Row, SealedRow, bound, corrupt},
+    parts::{Part, SettledPart, settle_parts},
 };
 use crate::{
     crypto::Sealer,
@@ -18,8 +19,10 @@ use crate::{
     },
 };
 
-/// The schema number of the entries that are written now.
+/// The schema number of the entries that are written now, and of those about several
+/// holders.
 const ENTRY_SCHEMA: u32 = 1;
+const ENTRY_SCHEMA_OF_SEVERAL: u32 = 2;
 
 /// What is known of an entry before its decision.
 pub(super) struct Draft {
@@ -38,6 +41,8 @@ pub(super) struct Made {
     pub(super) stored: record::StoredEntry,
     pub(super) entry: record::Entry,
     pub(super) detail: Bytes,
+    /// The details of its holders, in their order; see [`super::Committed::parts`].
+    pub(super) parts: Vec<Option<Bytes>>,
     pub(super) effects: EntryEffects,
 }
 
@@ -46,23 +51,17 @@ impl Draft {
     /// encoded once.
     pub(super) fn make(
         self,
-        touches: &[AggregateKey],
         view: &View,
         decision: Decision,
         sealer: &dyn Sealer,
         rng: &dyn Rng,
     ) -> Result<Made, StoreError> {
-        self.settle(touches, view, decision)?.seal(sealer, rng)
+        self.settle(view, decision)?.seal(sealer, rng)
     }
 
     /// Checks a decision and encodes what is open of it. What is left to do needs
     /// the key of its subject.
-    pub(super) fn settle(
-        self,
-        touches: &[AggregateKey],
-        view: &View,
-        mut decision: Decision,
-    ) -> Result<Settled, StoreError> {
+    pub(super) fn settle(self, view: &View, mut decision: Decision) -> Result<Settled, StoreError> {
         // Money must not come from nowhere; the unit fails, the store goes on.
         let sum: i128 = decision.postings.iter().map(|posting| i128::from(posting.amount.get())).sum();
         if sum != 0 {
@@ -79,11 +78,17 @@ impl Draft {
             let (before, after) = (self.before, decision.status);
             return Err(corrupt(format!("{} would lead from {before:?} to {after:?}", self.meta.method)));
         }
-        let (open, personal) = revised(&decision.writes, touches, view)?;
+        let (open, personal) = revised(&decision.writes, view)?;
         let plain = personal_part(&decision, &personal)?;
-        let entry = self.entry(&decision, &open);
+        if !decision.parts.is_empty() && (plain.is_some() || decision.subject.is_some()) {
+            return Err(corrupt("an entry is about one holder or about several"));
+        }
+        let parts = settle_parts(std::mem::take(&mut decision.parts), view)?;
+        let entry = self.entry(&decision, &open, &parts);
         let public_part = entry.encode_to_vec();
-        let bytes = public_part.len() + plain.as_ref().map_or(0, |(_, plain)| plain.len() + SEALED_MORE);
+        let bytes = public_part.len()
+            + plain.as_ref().map_or(0, |(_, plain)| plain.len() + SEALED_MORE)
+            + parts.iter().map(|part| part.plain.len() + SEALED_MORE + 4).sum::<usize>();
         if bytes > limits::ENTRY_BYTES_MAX {
             return Err(corrupt(format!("an entry of {bytes} bytes is too large")));
         }
@@ -98,10 +103,11 @@ impl Draft {
             plain,
             open,
             personal,
+            parts,
         })
     }
 
-    fn entry(&self, decision: &Decision, open: &[Revised]) -> record::Entry {
+    fn entry(&self, decision: &Decision, open: &[Revised], parts: &[SettledPart]) -> record::Entry {
         let meta = &self.meta;
         let (request_id, fingerprint) = match self.step.claims() {
             Some((request, fingerprint)) => (request.as_bytes().to_vec(), fingerprint.to_vec()),
@@ -112,7 +118,7 @@ impl Draft {
             Outcome::Approved | Outcome::Pending => String::new(),
         };
         record::Entry {
-            schema: ENTRY_SCHEMA,
+            schema: if parts.is_empty() { ENTRY_SCHEMA } else { ENTRY_SCHEMA_OF_SEVERAL },
             transaction_id: self.transaction.as_bytes().to_vec(),
             step: self.number,
             committed_at_ms: self.now,
@@ -137,12 +143,13 @@ impl Draft {
             detail: if decision.detail.personal { Vec::new() } else { decision.detail.bytes.to_vec() },
             detail_schema: decision.detail.schema,
             corrects_step: decision.corrects.map_or(0, |step| step + 1),
+            holders: parts.iter().map(SettledPart::holder).collect(),
         }
     }
 }
 
 /// What sealing adds: nonce and tag.
-const SEALED_MORE: usize = 12 + 16;
+pub(super) const SEALED_MORE: usize = 12 + 16;
 
 /// A decision that holds, encoded as far as that goes without keys.
 pub(super) struct Settled {
@@ -157,12 +164,14 @@ pub(super) struct Settled {
     plain: Option<Plain>,
     open: Revisions,
     personal: Revisions,
+    parts: Vec<SettledPart>,
 }
 
 impl Settled {
-    /// Whose key is needed to seal it.
-    pub(super) fn sealed_for(&self) -> Option<Subject> {
-        self.plain.as_ref().map(|(subject, _)| *subject)
+    /// Whose keys are needed to seal it.
+    pub(super) fn sealed_for(&self) -> impl Iterator<Item = Subject> {
+        let one = self.plain.as_ref().map(|(subject, _)| *subject);
+        one.into_iter().chain(self.parts.iter().map(|part| part.subject))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -171,7 +180,8 @@ impl Settled {
 
     /// The aggregates as they stand after it.
     pub(super) fn writes(&self) -> impl Iterator<Item = (&AggregateKey, &Option<Stored>)> {
-        self.open.iter().chain(&self.personal).map(|revised| (&revised.key, &revised.stored))
+        let of_parts = self.parts.iter().flat_map(|part| &part.writes);
+        self.open.iter().chain(&self.personal).chain(of_parts).map(|revised| (&revised.key, &revised.stored))
     }
 
     /// What it says about tasks.
@@ -189,11 +199,26 @@ impl Settled {
     /// before the sealed bytes: numbers that are derived (transaction, sequence)
     /// come back when a batch is lost with the power and decided again.
     pub(super) fn seal(self, sealer: &dyn Sealer, rng: &dyn Rng) -> Result<Made, StoreError> {
+        let mut nonce = [0; 12];
+        if self.plain.is_some() || !self.parts.is_empty() {
+            rng.fill(&mut nonce);
+        }
+        let (mut parts, mut subjects) = (Vec::new(), SmallVec::from_iter(self.subject));
+        let mut of_parts = Vec::new();
         let sealed_part = match &self.plain {
-            None => Vec::new(),
+            None if self.parts.is_empty() => Vec::new(),
+            None => {
+                let mut sealed = record::SealedParts::default();
+                for part in self.parts {
+                    subjects.push(part.subject);
+                    let Part { bytes, aggregates, detail } = part.seal(sealer, &nonce, &self.bound)?;
+                    sealed.parts.push(bytes);
+                    of_parts.extend(aggregates);
+                    parts.push(detail);
+                }
+                sealed.encode_to_vec()
+            }
             Some((subject, plain)) => {
-                let mut nonce = [0; 12];
-                rng.fill(&mut nonce);
                 let sealed = sealer
                     .seal(*subject, &nonce, &self.bound, plain)
                     .map_err(|error| corrupt(error.to_string()))?;
@@ -213,12 +238,13 @@ impl Settled {
                 AggregateEffect { key, row, stored }
             }));
         }
+        aggregates.extend(of_parts);
         let effects = EntryEffects {
             transaction: self.draft.transaction,
             step: self.draft.number,
             status: self.status,
             claim: self.draft.claim,
-            subject: self.subject,
+            subjects,
             scene: self.draft.meta.scene.name().into(),
             aggregates,
             tasks: self.entry.tasks.clone(),
@@ -226,7 +252,7 @@ impl Settled {
         };
         let stored =
             record::StoredEntry { public_part: self.public_part, sealed_part, dropped_digest: Vec::new() };
-        Ok(Made { stored, entry: self.entry, detail: self.detail, effects })
+        Ok(Made { stored, entry: self.entry, detail: self.detail, parts, effects })
     }
 }
 
@@ -249,17 +275,17 @@ pub(super) fn stored_size(stored: &record::StoredEntry) -> usize {
 }
 
 /// A write with its revision.
-struct Revised {
-    key: AggregateKey,
+pub(super) struct Revised {
+    pub(super) key: AggregateKey,
     revision: u64,
     schema: u32,
-    stored: Option<Stored>,
+    pub(super) stored: Option<Stored>,
 }
 
-type Revisions = SmallVec<[Revised; 2]>;
+pub(super) type Revisions = SmallVec<[Revised; 2]>;
 
 impl Revised {
-    fn record(&self) -> record::Write {
+    pub(super) fn record(&self) -> record::Write {
         record::Write {
             kind: u32::from(self.key.kind.number()),
             id: self.key.id.to_vec(),
@@ -272,15 +298,11 @@ impl Revised {
 }
 
 /// Gives writes their revision and parts the open from the personal ones.
-fn revised(
-    writes: &[Write],
-    touches: &[AggregateKey],
-    view: &View,
-) -> Result<(Revisions, Revisions), StoreError> {
+pub(super) fn revised(writes: &[Write], view: &View) -> Result<(Revisions, Revisions), StoreError> {
     let (mut open, mut personal) = (Revisions::new(), Revisions::new());
     for Write { key, schema, body } in writes {
         let kind = key.kind;
-        if !touches.contains(key) {
+        if !view.names(key) {
             return Err(corrupt(format!("a decision wrote a {kind:?} its unit did not name")));
         }
         let to = if kind.is_personal() { &mut personal } else { &mut open };

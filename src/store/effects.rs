@@ -6,9 +6,11 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
+use smallvec::SmallVec;
 
 use super::{
     DueTask, StoreError,
+    parts::{holders_of, open_parts},
     task_rows::{due_task, task_of},
 };
 use crate::{
@@ -80,7 +82,8 @@ pub(super) struct EntryEffects {
     pub(super) step: u32,
     pub(super) status: Status,
     pub(super) claim: Option<(ClaimKey, Claim)>,
-    pub(super) subject: Option<Subject>,
+    /// Whom it is about: nobody, one holder, or several.
+    pub(super) subjects: SmallVec<[Subject; 1]>,
     pub(super) scene: Cow<'static, str>,
     pub(super) aggregates: Vec<AggregateEffect>,
     pub(super) tasks: Vec<record::Task>,
@@ -101,6 +104,11 @@ pub(super) struct Effects {
 }
 
 impl Effects {
+    /// See [`EntryEffects::weight`].
+    pub(super) fn weight(&self) -> usize {
+        self.entries.iter().map(|entry| entry.weight()).sum()
+    }
+
     pub(super) fn location(&self, index: usize) -> Location {
         Location { segment: self.segment, offset: self.offset, index: index as u32 }
     }
@@ -177,6 +185,12 @@ impl EntryEffects {
         self.step > 0 && self.claim.is_some()
     }
 
+    /// How much it is beside other entries, in memory and in the index: one, or one for
+    /// each of its holders.
+    pub(super) fn weight(&self) -> usize {
+        self.subjects.len().max(1)
+    }
+
     /// The tasks it opens, puts off or closes.
     pub(super) fn tasks(&self) -> impl Iterator<Item = DueTask> {
         self.tasks.iter().map(|task| due_task(task_of(self.transaction, task), task))
@@ -188,10 +202,9 @@ impl EntryEffects {
             .map_err(|_| corrupt("an entry cannot be decoded"))?;
         let transaction = transaction_of(&entry)?;
         let status = status_of(&entry)?;
-        let subject = subject_of(&entry);
         let bound = bound(transaction, entry.step);
-        let opened = unseal(sealer, subject, &bound, &stored.sealed_part)?;
-        let sealed: Bytes = stored.sealed_part.into();
+        let opened = open_parts(sealer, &entry, &bound, &stored.sealed_part)?;
+        let subjects = holders_of(&entry)?.into();
         let request = <[u8; 16]>::try_from(entry.request_id.as_slice());
         let claim = match (<[u8; 32]>::try_from(entry.fingerprint.as_slice()), request) {
             (Ok(fingerprint), Ok(request)) => {
@@ -207,22 +220,21 @@ impl EntryEffects {
             let row = stored.clone().map_or(Row::Deleted, Row::Open);
             aggregates.push(AggregateEffect { key, row, stored });
         }
-        for write in opened.into_iter().flat_map(|opened| opened.writes) {
-            let key = key_of(&write).ok_or_else(|| corrupt("an aggregate of an unknown kind"))?;
-            let subject = subject.ok_or_else(|| corrupt("a sealed part without a subject"))?;
-            let stored = stored_of(write);
-            let row = match stored {
-                None => Row::Deleted,
-                Some(_) => Row::Sealed(SealedRow { subject, bound, sealed: sealed.clone() }),
-            };
-            aggregates.push(AggregateEffect { key, row, stored });
+        for part in opened {
+            for write in part.plain.into_iter().flat_map(|plain| plain.writes) {
+                let key = key_of(&write).ok_or_else(|| corrupt("an aggregate of an unknown kind"))?;
+                let sealed = || SealedRow { subject: part.subject, bound, sealed: part.sealed.clone() };
+                let stored = stored_of(write);
+                let row = if stored.is_some() { Row::Sealed(sealed()) } else { Row::Deleted };
+                aggregates.push(AggregateEffect { key, row, stored });
+            }
         }
         Ok(EntryEffects {
             transaction,
             step: entry.step,
             status,
             claim,
-            subject,
+            subjects,
             scene: entry.scene.into(),
             aggregates,
             tasks: entry.tasks,

@@ -47,12 +47,12 @@ impl Indexer {
             if gather {
                 thread::sleep(GATHER);
             }
-            let mut entries = first.entries.len();
+            let mut entries = first.weight();
             group.push(first);
             while entries < APPLY_ENTRIES {
                 match batches.try_recv() {
                     Ok(next) => {
-                        entries += next.entries.len();
+                        entries += next.weight();
                         group.push(next);
                     }
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,

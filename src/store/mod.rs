@@ -33,6 +33,7 @@ mod offline;
 mod options;
 mod overlay;
 mod packed;
+mod parts;
 mod postgres;
 mod proof_file;
 mod reader;
@@ -190,6 +191,9 @@ pub struct Committed {
     /// The scene's detail, unsealed where it was sealed. Empty when the holder's
     /// key has been destroyed.
     pub detail: Bytes,
+    /// Of an entry about several holders: the detail of each, in the order of the
+    /// entry's `holders`; `None` for one whose key has been destroyed.
+    pub parts: Vec<Option<Bytes>>,
     pub receipt: Receipt,
     /// The unit was not run: this is what an earlier one left.
     pub replayed: bool,

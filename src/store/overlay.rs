@@ -100,10 +100,10 @@ impl Layer {
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     state: RwLock<State>,
-    /// Entries in `state`, for whoever only wants to know how many.
-    entries: AtomicUsize,
     /// The last batch that was forgotten here; changed under the lock of `state`.
     retired: AtomicU64,
+    /// Of the entries in `state`, for whoever only wants to know how much there is.
+    weight: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -119,12 +119,12 @@ impl Overlay {
         for (index, entry) in batch.entries.iter().enumerate() {
             state.layer.absorb(batch.sequence, batch.location(index), entry);
         }
-        self.entries.fetch_add(batch.entries.len(), Ordering::Relaxed);
+        self.weight.fetch_add(batch.weight(), Ordering::Relaxed);
         state.batches.push_back(batch);
     }
 
     /// Forgets what the index has: every batch up to `sequence`. Answers with
-    /// the entries that are left.
+    /// what is left, as [`Overlay::lag`].
     pub(super) fn retire(&self, sequence: u64) -> usize {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         self.retired.store(sequence, Ordering::Release);
@@ -133,7 +133,7 @@ impl Overlay {
             for entry in &batch.entries {
                 state.layer.retire(batch.sequence, entry);
             }
-            self.entries.fetch_sub(batch.entries.len(), Ordering::Relaxed);
+            self.weight.fetch_sub(batch.weight(), Ordering::Relaxed);
         }
         self.lag()
     }
@@ -143,9 +143,10 @@ impl Overlay {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Entries that are durable and not indexed.
+    /// Entries that are durable and not indexed; one about several holders counts for
+    /// each of them.
     pub(super) fn lag(&self) -> usize {
-        self.entries.load(Ordering::Relaxed)
+        self.weight.load(Ordering::Relaxed)
     }
 
     pub(super) fn look<T>(&self, look: impl FnOnce(&Layer) -> T) -> T {
@@ -164,7 +165,7 @@ impl Overlay {
             batch.entries.iter().enumerate().rev().map(move |(index, entry)| (batch.location(index), entry))
         });
         newest_first
-            .filter(|(_, entry)| entry.subject == Some(subject) && *entry.scene == *scene.name())
+            .filter(|(_, entry)| entry.subjects.contains(&subject) && *entry.scene == *scene.name())
             .take(most)
             .map(|(location, _)| location)
             .collect()

@@ -11,9 +11,10 @@ use prost::Message;
 use super::{
     Committed, StoreError,
     chain::{leaf_of, sealed_digest},
-    effects::{Location, bound, corrupt, subject_of, transaction_of, unseal},
+    effects::{Location, bound, corrupt, transaction_of},
     frame::{self, Found, Frame},
     merkle::{Proof, Tree},
+    parts::{details, open_parts},
     segment::{FIRST_FRAME, Segments},
 };
 use crate::{
@@ -75,13 +76,10 @@ impl Reader {
         let entry = record::Entry::decode(stored.public_part.as_slice())
             .map_err(|_| corrupt("an entry cannot be decoded"))?;
         let bound = bound(transaction_of(&entry)?, entry.step);
-        let opened = unseal(&*self.sealer, subject_of(&entry), &bound, &stored.sealed_part)?;
-        let detail = match opened {
-            Some(sealed) if !sealed.detail.is_empty() => sealed.detail.into(),
-            Some(_) | None => Bytes::copy_from_slice(&entry.detail),
-        };
+        let opened = open_parts(&*self.sealer, &entry, &bound, &stored.sealed_part)?;
+        let (detail, parts) = details(&entry, opened);
         let receipt = self.receipt(&batch, stored, location.index)?;
-        Ok(Committed { entry: Arc::new(entry), detail, receipt, replayed: true })
+        Ok(Committed { entry: Arc::new(entry), detail, parts, receipt, replayed: true })
     }
 
     /// The proof of the step that lies at `location`.

@@ -257,8 +257,8 @@ fn entry_changes(entry: &EntryEffects, location: &[u8; 16], changes: &mut Change
     for aggregate in &entry.aggregates {
         row_change(&aggregate.key, &aggregate.row, changes);
     }
-    if let Some(subject) = entry.subject {
-        let newest_first = location.map(|byte| !byte);
+    let newest_first = location.map(|byte| !byte);
+    for subject in &entry.subjects {
         changes.put(&[b"b", subject.as_bytes(), entry.scene.as_bytes(), &[0], &newest_first], &[]);
     }
 }

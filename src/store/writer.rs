@@ -298,7 +298,13 @@ fn answer(batch: &mut OpenBatch, durable: &Durable) {
             batch_header: durable.header.clone(),
             signature: durable.signature,
         };
-        let committed = Committed { entry: waiting.entry, detail: waiting.detail, receipt, replayed: false };
+        let committed = Committed {
+            entry: waiting.entry,
+            detail: waiting.detail,
+            parts: waiting.parts,
+            receipt,
+            replayed: false,
+        };
         let _ = waiting.reply.send(Ok(Answer::Done(Box::new(committed))));
     }
 }

@@ -20,6 +20,7 @@ promises! {
     the_time_of_commitment_never_goes_backwards,
     many_taps_of_few_cards_are_counted_right,
     the_newest_entries_about_a_subject_come_first,
+    an_entry_about_several_holders_is_found_for_each_and_loses_one_that_is_erased,
     tasks_are_due_until_they_are_done,
     a_closed_task_is_not_changed_by_another_transactions_entry,
     a_leased_task_is_nobody_elses_until_the_lease_runs_out,
@@ -503,5 +504,47 @@ async fn destroying_a_key_erases_the_person_and_breaks_no_receipt(world: World) 
     open.commit(looked).await.expect("committed");
     assert!(open.commit(tap(10, 10, 1)).await.is_err(), "nothing more is written about the person");
     open.commit(tap(11, 11, 0)).await.expect("others are served");
+    open.close().await;
+}
+
+async fn an_entry_about_several_holders_is_found_for_each_and_loses_one_that_is_erased(world: World) {
+    let open = world.open().await;
+    open.commit(tap(1, 1, 1)).await.expect("committed");
+    let keys: Vec<_> = (1..=100).map(transit).collect();
+    let unit = unit_with(2, first(2), keys.clone(), move |view, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        let part = |(key, number): (&AggregateKey, u8)| HolderPart {
+            subject: subject(number),
+            pairwise: PairwiseHolder::from_bytes([number; 16]),
+            detail: bytes::Bytes::from(vec![number]),
+            writes: vec![Write { key: key.clone(), schema: 1, body: Some(vec![number].into()) }],
+        };
+        assert_eq!(view.revision(&keys[0]), 1);
+        decision.parts = keys.iter().zip(1..).map(part).collect();
+        Ok(decision)
+    });
+    let made = open.commit(unit).await.expect("committed");
+    world.assert_receipt(&made);
+    assert_eq!(made.entry.schema, 2);
+    open.settle().await;
+    open.close().await;
+
+    let open = world.open().await;
+    let about = async |number, most| open.store().about(subject(number), Scene::Transit, most).await;
+    let newest = about(1, 5).await.expect("readable");
+    let ids: Vec<_> = newest.iter().map(|step| step.entry.transaction_id.clone()).collect();
+    assert_eq!(ids, [transaction(2), transaction(1)].map(|id| id.as_bytes().to_vec()));
+    assert_eq!((&newest[0].entry, &newest[0].parts), (&made.entry, &made.parts));
+    assert_eq!(newest[0].receipt.leaf, made.receipt.leaf);
+    let stored = open.store().load(&transit(1)).await.expect("readable").expect("there");
+    assert_eq!((stored.revision, stored.body.as_ref()), (2, [1].as_slice()));
+
+    open.destroy_key(subject(2)).await;
+    let told = about(2, 5).await.expect("readable");
+    assert_eq!(told[0].parts.iter().filter(|part| part.is_none()).count(), 1);
+    assert_eq!(told[0].parts[1], None);
+    assert_eq!(told[0].receipt.leaf, made.receipt.leaf, "the chain says the same");
+    assert_eq!(open.store().load(&transit(2)).await.expect("readable"), None);
+    assert!(open.store().load(&transit(3)).await.expect("readable").is_some());
     open.close().await;
 }

@@ -28,3 +28,4 @@ mod reconcile;
 mod support;
 mod tasks;
 mod unknown;
+mod uploaded;

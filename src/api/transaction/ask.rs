@@ -14,6 +14,7 @@ pub(in crate::api) fn transaction(request: wire::GetTransactionRequest) -> Resul
     let key = match request.by {
         Some(By::TransactionId(text)) => by_transaction(&mut fields, &text),
         Some(By::RequestId(text)) => by_request(&mut fields, &text),
+        Some(By::Tap(tap)) => by_tap(&mut fields, &tap),
         None => nothing_named(&mut fields),
     };
     let purpose = match request.purpose {
@@ -86,6 +87,19 @@ fn by_transaction(fields: &mut Fields, text: &str) -> Option<TransactionKey> {
 fn by_request(fields: &mut Fields, text: &str) -> Option<TransactionKey> {
     let wrong = |_| Violation::new("request_id", "须为 UUID", "must be a UUID");
     fields.take(text.parse().map(TransactionKey::Request).map_err(wrong))
+}
+
+fn by_tap(fields: &mut Fields, tap: &wire::TerminalSequence) -> Option<TransactionKey> {
+    let terminal = match tap.terminal.as_str() {
+        "" => None,
+        text => Some(fields.take(text.parse().map_err(|_| {
+            Violation::new("tap.terminal", "须为终端编号", "must be the name of a terminal")
+        }))?),
+    };
+    if !(1..=limits::TAP_SEQUENCE_MAX).contains(&tap.sequence) {
+        fields.wrong("tap.sequence", "须为 1 至 2^53", "must be 1 to 2^53");
+    }
+    Some(TransactionKey::Tap { terminal, sequence: tap.sequence })
 }
 
 fn nothing_named(fields: &mut Fields) -> Option<TransactionKey> {

@@ -21,8 +21,8 @@ use crate::{
         common::v1::{Answer, Decision},
         transit::v1::{
             ListJourneysRequest, ListJourneysResponse, Refusal, TapOutcome, TapRequest, TapResponse,
-            TapStreamRequest, TapStreamResponse, UploadTapsRequest, UploadTapsResponse, tap_outcome,
-            tap_stream_response,
+            TapStreamRequest, TapStreamResponse, UploadChunkRequest, UploadChunkResponse, UploadTapsRequest,
+            UploadTapsResponse, tap_outcome, tap_stream_response,
             transit_service_server::{TransitService, TransitServiceServer},
         },
     },
@@ -130,6 +130,13 @@ impl TransitService for Script {
         };
         let outcomes = taps.iter().enumerate().map(outcome).collect();
         Ok(Response::new(UploadTapsResponse { outcomes }))
+    }
+
+    async fn upload_chunk(
+        &self,
+        _: Request<UploadChunkRequest>,
+    ) -> Result<Response<UploadChunkResponse>, Status> {
+        Ok(Response::new(UploadChunkResponse::default()))
     }
 
     async fn list_journeys(

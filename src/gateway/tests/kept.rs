@@ -93,7 +93,10 @@ async fn a_transaction_of_a_holder_is_read_under_a_purpose_and_in_the_access_log
     let key = TransactionKey::Request(RequestId::from_bytes([1; 16]));
     let read = async |purpose| {
         let call = bj.call("metro:gate", &method::GET_TRANSACTION);
-        bj.gateway.transaction(&call, TransactionAsk { key, purpose }).await.map_err(|refusal| refusal.reason)
+        bj.gateway
+            .transaction(&call, TransactionAsk { key: key.clone(), purpose })
+            .await
+            .map_err(|refusal| refusal.reason)
     };
     let log = async || bj.gateway.store.about(subject, Scene::Transaction, 10).await.expect("readable");
     assert!(log().await.is_empty());

@@ -209,8 +209,8 @@ async fn a_transaction_is_told_to_its_own_participant_only() {
     let by = |key| TransactionAsk { key, purpose: None };
     let request = by(TransactionKey::Request(crate::model::RequestId::from_bytes([1; 16])));
     let named = by(TransactionKey::Transaction(id));
-    assert_eq!(told("lib:kiosk", named).await, Ok(2));
-    assert_eq!(told("lib:desk", request).await, Ok(2));
+    assert_eq!(told("lib:kiosk", named.clone()).await, Ok(2));
+    assert_eq!(told("lib:desk", request.clone()).await, Ok(2));
     for ask in [named, request] {
         assert_eq!(told("metro:gate", ask).await, Err(Reason::TransactionUnknown));
     }

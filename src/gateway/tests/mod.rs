@@ -12,3 +12,4 @@ mod reconcile;
 pub(crate) mod rig;
 mod taps;
 mod tasks;
+mod uploads;

@@ -347,6 +347,17 @@ impl Region {
         Region::open(province, vault, trust, clock, folder)
     }
 
+    /// Opened again over the same store, with the key of `subject` destroyed.
+    pub fn erased(self, subject: crate::model::Subject) -> Self {
+        let Region { gateway, clock, vault, folder, line, .. } = self;
+        let (province, trust) = (gateway.province(), gateway.live().trust.clone());
+        drop((gateway, line));
+        let keys =
+            HolderKeys::open(&folder.path().join("keys"), Arc::clone(&vault) as _, Arc::new(SystemRng));
+        keys.expect("the keys").destroy(subject).expect("destroyed");
+        Region::open(province, vault, trust, clock, folder)
+    }
+
     pub fn entries(&self) -> usize {
         self.entries.0.load(Ordering::SeqCst)
     }
@@ -409,6 +420,13 @@ impl Region {
         counter: u32,
         change: impl FnOnce(&mut TapAsk),
     ) -> Result<Committed, Refusal> {
+        let ask = self.signed(person, counter, change);
+        let call = self.call("metro:gate", &method::TAP);
+        self.gateway.tap(&call, self.header(request, Purpose::TransitRide), ask).await
+    }
+
+    /// A tap as the card signs it, made different from an ordinary one by `change`.
+    pub fn signed(&self, person: &Person, counter: u32, change: impl FnOnce(&mut TapAsk)) -> TapAsk {
         let mut ask = TapAsk {
             side: TapSide::Entry,
             station: "沙河".into(),
@@ -432,8 +450,15 @@ impl Region {
         };
         let chip = VirtualChip::personalise(&*self.vault, *person.card.as_bytes()).expect("roots");
         ask.mac = chip.tap_mac(&record);
-        let call = self.call("metro:gate", &method::TAP);
-        self.gateway.tap(&call, self.header(request, Purpose::TransitRide), ask).await
+        ask
+    }
+
+    /// An upload of numbered taps, with the earlier ones that have its answers.
+    pub async fn upload(&self, request: u8, taps: &[OfflineAsk]) -> Uploaded {
+        let call = self.call("metro:gate", &method::UPLOAD_CHUNK);
+        let header = self.header(request, Purpose::TransitRide);
+        let committed = self.gateway.upload_chunk(&call, header, taps.to_vec()).await.expect("taken");
+        self.gateway.uploaded(committed).await.expect("readable")
     }
 
     /// A code of one of our cards, from the app's backend.

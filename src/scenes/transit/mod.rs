@@ -3,7 +3,8 @@
 //! * [`parse_lines`] and [`Network`]: where stations lie and how far apart;
 //! * [`Rule`] and [`FareTable`]: what a ride costs, read from `config/fares/`;
 //! * [`FareBook`]: which operator runs which table, when;
-//! * [`tap`]: the decision over one tap.
+//! * [`tap`]: the decision over one tap;
+//! * [`upload`]: the decision over an upload of many, taken while the line was down.
 //!
 //! What does not live here: the check of the tap's MAC and the look into the deny
 //! list (the gateway does both before), the balance of the card's purse (it is on the card), the
@@ -23,6 +24,7 @@ mod network;
 mod rule;
 mod table;
 mod taps;
+mod upload;
 
 #[cfg(test)]
 mod samples;
@@ -34,3 +36,6 @@ pub use network::{Network, Ride, StationIx, TooManyStations, UnknownStation};
 pub use rule::{Band, Bands, Beyond, Overtime, Price, Rule, RuleFault};
 pub use table::{FareTable, NoFareBetween, Places, Quote, QuoteDeclined, StayTooLong};
 pub use taps::{TapKind, TapRequest, over_the_cap, ridden_seconds, tap, touches};
+pub use upload::{
+    NumberedTap, UploadRequest, block_id, find_in_block, tap_in_upload, upload, upload_touches,
+};

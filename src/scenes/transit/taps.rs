@@ -121,22 +121,40 @@ pub fn tap(
     book: &FareBook,
 ) -> Result<Decision, CorruptAggregate> {
     let mut file: TransitFile = view.get(&request.card)?.unwrap_or_default();
-    if request.counter <= file.counter {
-        return Ok(decision(request, Outcome::Declined(Reason::CounterReplayed), None));
-    }
-    file.counter = request.counter;
-    let (outcome, due) = match judge(view, request, committed_at_ms, book, file.open.as_ref()) {
-        Ok(granted) => {
-            file.open = granted.open;
-            (Outcome::Approved, granted.due)
+    let (outcome, due) = match advance(&mut file, view, request, committed_at_ms, book)? {
+        Ok(due) => (Outcome::Approved, due),
+        Err(Reason::CounterReplayed) => {
+            return Ok(decision(request, Outcome::Declined(Reason::CounterReplayed), None));
         }
-        Err(Stop::Declined(reason)) => (Outcome::Declined(reason), None),
-        Err(Stop::Corrupt(corrupt)) => return Err(corrupt),
+        Err(reason) => (Outcome::Declined(reason), None),
     };
     let mut decision = decision(request, outcome, due.as_ref().map(|due| due.charge.clone()));
     decision.writes.push(Write::put(&request.card, &file));
     decision.postings = due.map_or_else(Vec::new, |due| postings(request, &due));
     Ok(decision)
+}
+
+/// Takes a card's file one tap on: what is charged, or why the tap is declined. A
+/// replayed counter leaves the file as it is, every other decline takes the counter.
+pub(super) fn advance(
+    file: &mut TransitFile,
+    view: &View,
+    request: &TapRequest,
+    committed_at_ms: Millis,
+    book: &FareBook,
+) -> Result<Result<Option<Due>, Reason>, CorruptAggregate> {
+    if request.counter <= file.counter {
+        return Ok(Err(Reason::CounterReplayed));
+    }
+    file.counter = request.counter;
+    match judge(view, request, committed_at_ms, book, file.open.as_ref()) {
+        Ok(granted) => {
+            file.open = granted.open;
+            Ok(Ok(granted.due))
+        }
+        Err(Stop::Declined(reason)) => Ok(Err(reason)),
+        Err(Stop::Corrupt(corrupt)) => Err(corrupt),
+    }
 }
 
 /// Decides a tap whose charge a cap does not let through: declined like any other,
@@ -165,9 +183,9 @@ struct Granted {
 }
 
 /// A charge and who gets it.
-struct Due {
-    operator: ParticipantId,
-    charge: ChargeDetail,
+pub(super) struct Due {
+    pub(super) operator: ParticipantId,
+    pub(super) charge: ChargeDetail,
 }
 
 /// Why a tap is not granted.
@@ -346,21 +364,25 @@ fn charge(table: &FareTable, quote: &Quote) -> ChargeDetail {
     }
 }
 
+fn postings(request: &TapRequest, due: &Due) -> Vec<Posting> {
+    fares(request.card_province, due.operator.as_str(), Fen::new(due.charge.amount_fen))
+}
+
 /// Debit what the province's purses owe their holders, credit the operator. The
 /// accounts name no card, because postings stand in the public part of an entry.
-fn postings(request: &TapRequest, due: &Due) -> Vec<Posting> {
-    let amount = Fen::new(due.charge.amount_fen);
+pub(super) fn fares(province: u32, operator: &str, amount: Fen) -> Vec<Posting> {
     if amount == Fen::ZERO {
         return Vec::new();
     }
     vec![
-        Posting { account: format!("purse/{:06}", request.card_province), amount },
-        Posting { account: format!("participant/{}/fares", due.operator), amount: amount.negated() },
+        Posting { account: format!("purse/{province:06}"), amount },
+        Posting { account: format!("participant/{operator}/fares"), amount: amount.negated() },
     ]
 }
 
-fn decision(request: &TapRequest, outcome: Outcome, charge: Option<ChargeDetail>) -> Decision {
-    let detail = TapDetail {
+/// A tap as the journal keeps it.
+pub(super) fn tap_detail(request: &TapRequest, charge: Option<ChargeDetail>) -> TapDetail {
+    TapDetail {
         card: request.card.to_vec(),
         kind: request.kind.number(),
         station: request.station.clone(),
@@ -369,7 +391,11 @@ fn decision(request: &TapRequest, outcome: Outcome, charge: Option<ChargeDetail>
         counter: request.counter,
         charge,
         operator: request.operator.as_str().to_owned(),
-    };
+    }
+}
+
+fn decision(request: &TapRequest, outcome: Outcome, charge: Option<ChargeDetail>) -> Decision {
+    let detail = tap_detail(request, charge);
     Decision {
         assurance: Some(Assurance::TransitRead),
         subject: Some(request.subject),

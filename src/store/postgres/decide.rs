@@ -322,7 +322,7 @@ impl Deciding<'_> {
             .map_err(|_| corrupt("the decision panicked"))?
             .map_err(|error| corrupt(error.to_string()))?;
         let draft = Draft { meta, step, transaction, number, before, claim, now };
-        draft.settle(&touches, &view, decision)
+        draft.settle(&view, decision)
     }
 
     fn aggregate(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {

@@ -166,7 +166,7 @@ impl Sealer for ReadyKeys {
     ) -> Result<Vec<u8>, SealError> {
         match self.key(subject)? {
             Some(key) => Ok(key.seal(nonce, bound, plain)),
-            None => Err(SealError::Keys("the subject's key was destroyed".into())),
+            None => Err(SealError::Destroyed),
         }
     }
 

@@ -28,7 +28,8 @@ use crate::{
     store::{
         Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, TaskLease, Tree,
         chain::leaf_hash,
-        effects::{Row, bound, claim_key, corrupt, stored_behind, subject_of, transaction_of, unseal},
+        effects::{Row, bound, claim_key, corrupt, stored_behind, transaction_of},
+        parts::{details, holders_of, open_parts},
         task_rows::due_task,
     },
 };
@@ -181,8 +182,10 @@ impl Lookup {
         let mut found = Vec::new();
         for shard in self.reads.all() {
             let about = [Value::Uuid(*subject.as_bytes()), Value::Name(scene.name()), limit.clone()];
-            let rows = self.reads.ask(sql::ABOUT.on(shard, about)).await?;
-            found.extend(rows.iter().map(|row| (row.get::<_, At>(7).0, Found::of(row))));
+            for asked in [sql::ABOUT, sql::ABOUT_AMONG] {
+                let rows = self.reads.ask(asked.on(shard, about.clone())).await?;
+                found.extend(rows.iter().map(|row| (row.get::<_, At>(7).0, Found::of(row))));
+            }
         }
         found.sort_by_key(|(at, found)| std::cmp::Reverse((*at, found.sequence, found.place)));
         found.truncate(most);
@@ -329,12 +332,12 @@ impl Lookup {
                 .map_err(|_| corrupt("an entry cannot be decoded"))?;
             entries.push(entry);
         }
-        let subjects: BTreeSet<_> = found
-            .iter()
-            .zip(&entries)
-            .filter(|(one, _)| !one.stored.sealed_part.is_empty())
-            .filter_map(|(_, entry)| subject_of(entry))
-            .collect();
+        let mut subjects = BTreeSet::new();
+        for (one, entry) in found.iter().zip(&entries) {
+            if !one.stored.sealed_part.is_empty() {
+                subjects.extend(holders_of(entry)?);
+            }
+        }
         let sealer = self.keys.ready(&subjects, false).await?;
         let batches = self.batches(&found).await?;
         let read = found.into_iter().zip(entries).zip(batches);
@@ -404,13 +407,10 @@ fn committed(
     sealer: &dyn Sealer,
 ) -> Result<Committed, StoreError> {
     let bound = bound(transaction_of(&entry)?, entry.step);
-    let opened = unseal(sealer, subject_of(&entry), &bound, &found.stored.sealed_part)?;
-    let detail = match opened {
-        Some(sealed) if !sealed.detail.is_empty() => sealed.detail.into(),
-        Some(_) | None => Bytes::copy_from_slice(&entry.detail),
-    };
+    let opened = open_parts(sealer, &entry, &bound, &found.stored.sealed_part)?;
+    let (detail, parts) = details(&entry, opened);
     let receipt = receipt(&found, batch);
-    Ok(Committed { entry: Arc::new(entry), detail, receipt, replayed: true })
+    Ok(Committed { entry: Arc::new(entry), detail, parts, receipt, replayed: true })
 }
 
 /// The task in a row of transaction and body.

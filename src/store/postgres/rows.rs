@@ -59,6 +59,7 @@ pub(super) fn row_of(row: &PgRow) -> Result<Row, StoreError> {
 #[derive(Default)]
 struct Changes {
     entries: Vec<Value>,
+    entry_holders: Vec<Value>,
     postings: Vec<Value>,
     /// The last row of each.
     aggregates: BTreeMap<Vec<u8>, AggregateEffect>,
@@ -84,6 +85,9 @@ pub(super) fn requests(made: &[Made], place: &Place<'_>, shards: u16) -> Vec<Req
         let shard = shard_of(made.effects.transaction.shard(), shards);
         let here = changes.entry(shard).or_default();
         here.entries.extend(entry_row(made, index, place));
+        for holder in &made.entry.holders {
+            here.entry_holders.extend(holder_row(made, holder, place));
+        }
         for (line, posting) in made.entry.postings.iter().enumerate() {
             here.postings.extend(posting_row(made, line, posting, place));
         }
@@ -100,6 +104,7 @@ pub(super) fn requests(made: &[Made], place: &Place<'_>, shards: u16) -> Vec<Req
     let mut requests = Vec::new();
     for (shard, changes) in changes {
         requests.extend(sql::ADD_ENTRIES.on(shard, changes.entries));
+        requests.extend(sql::ADD_ENTRY_HOLDERS.on(shard, changes.entry_holders));
         requests.extend(sql::ADD_POSTINGS.on(shard, changes.postings));
         requests.extend(aggregate_requests(shard, changes.aggregates));
         requests.extend(task_requests(shard, changes.tasks));
@@ -133,6 +138,17 @@ fn entry_row(made: &Made, index: usize, place: &Place<'_>) -> [Value; 23] {
         Value::uuid_of(&entry.pairwise_holder),
         Value::from(made.stored.public_part.as_slice()),
         Value::from(made.stored.sealed_part.as_slice()),
+    ]
+}
+
+fn holder_row(made: &Made, holder: &record::EntryHolder, place: &Place<'_>) -> [Value; 6] {
+    [
+        Value::Uuid(*made.effects.transaction.as_bytes()),
+        Value::step(made.effects.step),
+        Value::uuid_of(&holder.subject),
+        Value::uuid_of(&holder.pairwise_holder),
+        Value::from(made.entry.scene.as_str()),
+        Value::At(place.committed_at),
     ]
 }
 

@@ -16,6 +16,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "tables", text: include_str!("migrations/0001_tables.sql") },
     Migration { number: 2, name: "views", text: include_str!("migrations/0002_views.sql") },
+    Migration { number: 3, name: "entry holders", text: include_str!("migrations/0003_entry_holders.sql") },
 ];
 
 /// Guards the migrations; a number of our own choice.
@@ -92,8 +93,17 @@ pub(super) async fn migrate(line: &Line, region: u32, shards: u16) -> Result<Fix
 
 /// The tables that lie by shard, in the order in which they are distributed; the
 /// others are placed where the first one is.
-const SHARDED: &[&str] =
-    &["entries", "claims", "aggregates", "postings", "tasks", "batches", "writers", "holder_keys"];
+const SHARDED: &[&str] = &[
+    "entries",
+    "entry_holders",
+    "claims",
+    "aggregates",
+    "postings",
+    "tasks",
+    "batches",
+    "writers",
+    "holder_keys",
+];
 /// Small tables that every server has whole.
 const EVERYWHERE: &[&str] = &["settings", "migrations"];
 

@@ -108,6 +108,14 @@ pub(super) const ABOUT: Fixed = Fixed(
      FROM onecard.entries WHERE shard = $1 AND subject = $2 AND scene = $3 \
      ORDER BY committed_at DESC, sequence DESC, place DESC LIMIT $4",
 );
+/// The same of entries about several holders.
+pub(super) const ABOUT_AMONG: Fixed = Fixed(
+    "SELECT e.public_part, e.sealed_part, e.chain, e.epoch, e.sequence, e.place, e.batch_shard, e.committed_at \
+     FROM onecard.entry_holders AS h JOIN onecard.entries AS e \
+     ON e.shard = h.shard AND e.transaction_id = h.transaction_id AND e.step = h.step \
+     WHERE h.shard = $1 AND h.subject = $2 AND h.scene = $3 \
+     ORDER BY h.committed_at DESC, e.sequence DESC, e.place DESC LIMIT $4",
+);
 pub(super) const BATCH: Fixed = Fixed(
     "SELECT header, leaves, signature FROM onecard.batches \
      WHERE shard = $1 AND chain = $2 AND epoch = $3 AND sequence = $4",
@@ -218,6 +226,12 @@ pub(super) const ADD_ENTRIES: Insert = Insert {
         "public_part",
         "sealed_part",
     ],
+    tail: "",
+};
+pub(super) const ADD_ENTRY_HOLDERS: Insert = Insert {
+    name: "add_entry_holders",
+    table: "entry_holders",
+    columns: &["transaction_id", "step", "subject", "pairwise_holder", "scene", "committed_at"],
     tail: "",
 };
 pub(super) const ADD_CLAIMS: Insert = Insert {

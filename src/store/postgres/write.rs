@@ -84,7 +84,7 @@ pub(super) async fn seal(
     chain: &Chain<'_>,
     tools: &Tools,
 ) -> Result<Sealed, NotSealed> {
-    let subjects: BTreeSet<_> = decided.settled.iter().filter_map(|settled| settled.sealed_for()).collect();
+    let subjects: BTreeSet<_> = decided.settled.iter().flat_map(|settled| settled.sealed_for()).collect();
     let sealer = tools.keys.ready(&subjects, true).await?;
     let settled = std::mem::take(&mut decided.settled);
     let made = settled.into_iter().map(|settled| settled.seal(&*sealer, &*tools.rng));
@@ -221,7 +221,7 @@ pub(super) fn answer(decided: Decided, sealed: Sealed) {
             signature,
         };
         let entry = Arc::new(made.entry);
-        let committed = Committed { entry, detail: made.detail, receipt, replayed: false };
+        let committed = Committed { entry, detail: made.detail, parts: made.parts, receipt, replayed: false };
         let _ = reply.send(Ok(Answer::Done(Box::new(committed))));
     }
     for (reply, answer) in decided.after {
