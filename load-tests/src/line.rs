@@ -26,6 +26,7 @@ pub const SERVER_NAME: &str = "beijing.onecard";
 pub const GATE: &str = "bj-metro-gate-01";
 
 const TAP: &str = "https://beijing.onecard/onecard.transit.v1.TransitService/Tap";
+const UPLOAD: &str = "https://beijing.onecard/onecard.transit.v1.TransitService/UploadChunk";
 const TAP_STREAM: &str = "https://beijing.onecard/onecard.transit.v1.TransitService/TapStream";
 
 /// Whom the load is and whom it believes.
@@ -86,6 +87,7 @@ pub enum CallFailed {
 pub struct Line {
     send: SendRequest<Bytes>,
     uri: Uri,
+    upload_uri: Uri,
     headers: HeaderMap,
 }
 
@@ -106,7 +108,7 @@ impl Line {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-timeout", HeaderValue::from_static("5S"));
-        Ok(Line { send, uri: Uri::from_static(TAP), headers })
+        Ok(Line { send, uri: Uri::from_static(TAP), upload_uri: Uri::from_static(UPLOAD), headers })
     }
 
     /// Opens the stream of taps that a gate keeps open all day.
@@ -137,9 +139,21 @@ impl Line {
     /// # Errors
     /// When there is none; a decline is an answer.
     pub async fn tap(&mut self, frame: Bytes) -> Result<Bytes, CallFailed> {
+        self.call(self.uri.clone(), frame).await
+    }
+
+    /// Sends one framed upload of numbered taps, as [`Line::tap`] does.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn upload(&mut self, frame: Bytes) -> Result<Bytes, CallFailed> {
+        self.call(self.upload_uri.clone(), frame).await
+    }
+
+    async fn call(&mut self, uri: Uri, frame: Bytes) -> Result<Bytes, CallFailed> {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
         std::future::poll_fn(|cx| self.send.poll_ready(cx)).await?;
         let (answer, mut body) = self.send.send_request(request, false)?;

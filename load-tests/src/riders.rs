@@ -10,7 +10,7 @@ use onecard::{
     model::{Clock as _, Millis, SystemClock},
     proto::{
         common::v1::{Purpose, RequestHeader},
-        transit::v1::{TapKind, TapRequest, TapStreamRequest},
+        transit::v1::{OfflineTap, Tap, TapKind, TapRequest, TapStreamRequest, UploadChunkRequest},
     },
     sandbox::{
         card_files::{SampleCard, TapAt},
@@ -70,12 +70,16 @@ impl Rider {
         self.request(self.standing)
     }
 
-    fn request(&self, standing: Standing) -> TapRequest {
+    fn read(&self, standing: Standing) -> Tap {
         let kind = if standing.inside { TapKind::Entry } else { TapKind::Exit };
         // A ride ends one station further than it began, so that none is a
         // same-station exit.
         let station = self.stations[standing.counter as usize % self.stations.len()];
         let at = TapAt { kind, station, line: "", tapped_at_ms: standing.tapped_at_ms };
+        self.card.tap(at, standing.counter)
+    }
+
+    fn request(&self, standing: Standing) -> TapRequest {
         TapRequest {
             header: Some(RequestHeader {
                 request_id: uuid::Uuid::now_v7().to_string(),
@@ -83,7 +87,7 @@ impl Rider {
                 purpose: Purpose::TransitRide.into(),
                 ..RequestHeader::default()
             }),
-            tap: Some(self.card.tap(at, standing.counter)),
+            tap: Some(self.read(standing)),
         }
     }
 }
@@ -197,6 +201,62 @@ impl Magazine {
     /// When none was made ready.
     pub fn again(&self, at: usize) -> Bytes {
         self.frames[at % self.frames.len()].clone()
+    }
+}
+
+/// Uploads of one caller, made ready as gRPC frames. The caller has its own cards and
+/// its own range of the terminal's sequences.
+#[derive(Debug)]
+pub struct Uploads {
+    riders: Vec<Rider>,
+    turn: usize,
+    sequence: u64,
+    /// With a bit for each tap that is an exit.
+    frames: std::vec::IntoIter<(Bytes, u128)>,
+}
+
+impl Uploads {
+    /// The uploads of the caller with this number.
+    pub fn of(caller: usize, riders: Vec<Rider>) -> Self {
+        assert!(!riders.is_empty(), "somebody must ride");
+        Uploads { riders, turn: 0, sequence: (caller as u64) << 32, frames: Vec::new().into_iter() }
+    }
+
+    /// Makes `count` uploads of so many taps ready, at most 128, behind those that are
+    /// left.
+    pub fn fill(&mut self, count: usize, taps: usize) {
+        let mut frames: Vec<_> = std::mem::take(&mut self.frames).collect();
+        let mut bytes = BytesMut::new();
+        for _ in 0..count {
+            let mut exits = 0_u128;
+            let mut upload = UploadChunkRequest {
+                header: Some(RequestHeader {
+                    request_id: uuid::Uuid::now_v7().to_string(),
+                    terminal_time_ms: SystemClock.now_ms(),
+                    purpose: Purpose::TransitRide.into(),
+                    ..RequestHeader::default()
+                }),
+                taps: Vec::with_capacity(taps),
+            };
+            for place in 0..taps {
+                let crowd = self.riders.len();
+                let rider = &mut self.riders[self.turn % crowd];
+                self.turn += 1;
+                self.sequence += 1;
+                rider.standing = rider.standing.next(SystemClock.now_ms());
+                exits |= u128::from(!rider.standing.inside) << place;
+                upload
+                    .taps
+                    .push(OfflineTap { sequence: self.sequence, tap: Some(rider.read(rider.standing)) });
+            }
+            frames.push((frame(&upload, &mut bytes), exits));
+        }
+        self.frames = frames.into_iter();
+    }
+
+    /// The next upload.
+    pub fn take(&mut self) -> Option<(Bytes, u128)> {
+        self.frames.next()
     }
 }
 

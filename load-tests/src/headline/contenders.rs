@@ -203,7 +203,7 @@ fn fill(magazines: &mut [Magazine], per_second: f64, length: Duration, way: Way)
 
 /// So many certificates of the one gate: a gateway takes few connections of each,
 /// as a gate has few, and a stream has one of its own.
-fn identities(pki: &Path, count: usize) -> anyhow::Result<Vec<Identity>> {
+pub(super) fn identities(pki: &Path, count: usize) -> anyhow::Result<Vec<Identity>> {
     let (participant, terminal) = (PARTICIPANT.to_owned(), TERMINAL.to_owned());
     let further = |number| PkiTerminal {
         name: format!("load-{number}"),

@@ -20,7 +20,8 @@ use onecard::{
         self,
         transit::v1::{
             ListJourneysRequest, ListJourneysResponse, TapRequest, TapResponse, TapStreamRequest,
-            TapStreamResponse, UploadTapsRequest, UploadTapsResponse, tap_stream_response,
+            TapStreamResponse, UploadChunkRequest, UploadChunkResponse, UploadTapsRequest,
+            UploadTapsResponse, tap_stream_response,
             transit_service_server::{TransitService, TransitServiceServer},
         },
     },
@@ -165,6 +166,13 @@ impl TransitService for Canned {
         &self,
         _: Request<UploadTapsRequest>,
     ) -> Result<Response<UploadTapsResponse>, Status> {
+        Err(Status::unimplemented("only taps are echoed"))
+    }
+
+    async fn upload_chunk(
+        &self,
+        _: Request<UploadChunkRequest>,
+    ) -> Result<Response<UploadChunkResponse>, Status> {
         Err(Status::unimplemented("only taps are echoed"))
     }
 

@@ -8,6 +8,7 @@ use super::{
     Contender,
     drive::{Measured, histogram},
     half::HalfLoad,
+    upload::Uploaded,
 };
 use crate::{
     postgres::Engine,
@@ -40,6 +41,9 @@ const KEYS: &[&str] = &[
     "half_p99_ms",
     "sync_p99_ms",
     "half_over_sync_ms",
+    "upload_per_s",
+    "upload_lag_start",
+    "upload_lag_end",
 ];
 
 /// What was measured, by round.
@@ -50,6 +54,8 @@ pub struct Figures {
     pub syncs: Vec<Duration>,
     /// The stretch at half speed, where `unary` was measured.
     pub half: Option<HalfLoad>,
+    /// The stretch of uploads, where there was one.
+    pub upload: Option<Uploaded>,
 }
 
 impl Figures {
@@ -232,7 +238,24 @@ impl Figures {
             put("sync_p99_ms", Some(sync_ms), 3);
             put("half_over_sync_ms", Some(half.p99_ms() - sync_ms), 3);
         }
+        let lag = self.upload.as_ref().and_then(Uploaded::lag_ends);
+        put("upload_per_s", self.upload.as_ref().map(Uploaded::per_second), 0);
+        put("upload_lag_start", lag.map(|(start, _)| start), 0);
+        put("upload_lag_end", lag.map(|(_, end)| end), 0);
         summary
+    }
+
+    /// A line about the uploads; empty where there were none.
+    pub fn of_upload(&self) -> String {
+        let Some(upload) = &self.upload else { return String::new() };
+        #[allow(clippy::cast_precision_loss, reason = "taps of a run are far below 2^53")]
+        let each = upload.cpu.as_secs_f64() * 1e6 / upload.taps.max(1) as f64;
+        let most = upload.lag.iter().copied().fold(0.0, f64::max);
+        format!(
+            "upload: {:.0} taps/s over {} s, server CPU {each:.1} µs a tap, index lag at most {most:.0} taps",
+            upload.per_second(),
+            upload.length.as_secs()
+        )
     }
 
     /// Every call must have been answered as it should.
@@ -249,7 +272,8 @@ impl Figures {
             })
         };
         let half = self.half.as_ref().and_then(HalfLoad::broken);
-        Contender::ALL.iter().filter_map(failed).chain(half).collect()
+        let of_upload = self.upload.iter().flat_map(Uploaded::broken);
+        Contender::ALL.iter().filter_map(failed).chain(half).chain(of_upload).collect()
     }
 }
 
@@ -322,7 +346,7 @@ mod tests {
              stream_ratio=0.500 half_p99_ms=1.500 sync_p99_ms=0.100 half_over_sync_ms=1.400"
         );
         let keys: Vec<_> = line.split(' ').skip(1).filter_map(|word| word.split('=').next()).collect();
-        assert_eq!(keys, KEYS);
+        assert_eq!(keys, KEYS[..KEYS.len() - 3], "all but those of uploads");
     }
 
     #[test]

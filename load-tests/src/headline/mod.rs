@@ -28,6 +28,7 @@ mod echo;
 pub mod figures;
 mod half;
 mod plain;
+mod upload;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -75,6 +76,11 @@ pub struct Headline {
     #[arg(long)]
     only: Option<Contender>,
 
+    /// Measured seconds of `upload`, which has one stretch for itself after the rounds;
+    /// 0 leaves it out.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    upload_seconds: u64,
+
     /// Threads of the client.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     client_threads: u16,
@@ -98,9 +104,12 @@ pub enum Contender {
     Stream,
     Plain16,
     Plain64,
+    /// Uploads of 100 taps; not in the rounds.
+    Upload,
 }
 
 impl Contender {
+    /// Those that take turns, on either engine.
     const ALL: [Contender; 7] = [
         Contender::Tonic,
         Contender::Echo,
@@ -111,7 +120,7 @@ impl Contender {
         Contender::Plain64,
     ];
 
-    /// Who is measured with a gateway on this engine.
+    /// Who takes turns with a gateway on this engine.
     const fn with(engine: Engine) -> &'static [Contender] {
         match engine {
             Engine::Embedded => &[
@@ -135,6 +144,7 @@ impl Contender {
             Contender::Stream => "stream",
             Contender::Plain16 => "plain-16",
             Contender::Plain64 => "plain-64",
+            Contender::Upload => "upload",
         }
     }
 }
@@ -157,6 +167,7 @@ impl Headline {
         known_keys(&self.require, figures::keys(self.engine))?;
         if let Some(only) = self.only
             && !Contender::with(self.engine).contains(&only)
+            && (only, self.engine) != (Contender::Upload, Engine::Embedded)
         {
             anyhow::bail!("{} is not measured on this engine", only.name());
         }
@@ -169,12 +180,27 @@ impl Headline {
     }
 
     async fn measure(&self) -> anyhow::Result<Verdict> {
+        let mut figures = Figures::default();
+        let mut broken = Vec::new();
+        if self.only != Some(Contender::Upload) {
+            broken = self.take_turns(&mut figures).await?;
+        }
+        let uploads = self.engine == Engine::Embedded && self.upload_seconds > 0;
+        if uploads && self.only.is_none_or(|only| only == Contender::Upload) {
+            figures.upload = Some(upload::measure(self).await?);
+            println!("{}", figures.of_upload());
+        }
+        broken.extend(figures.broken());
+        Ok(Verdict { summary: figures.summary(self.engine), broken })
+    }
+
+    /// Measures those that take turns; what does not hold of what was written.
+    async fn take_turns(&self, figures: &mut Figures) -> anyhow::Result<Vec<String>> {
         let (connections, in_flight) = (usize::from(self.connections), usize::from(self.in_flight));
         let shape = Shape { connections, in_flight, way: Way::Alone };
         let length = Duration::from_secs(self.seconds);
         println!("making keys, cards and servers …");
         let mut contenders = Contenders::start(self, shape).await?;
-        let mut figures = Figures::default();
         let load_before = process::load_average();
         for round in 0..self.rounds {
             figures.syncs.extend(process::sync_times(&contenders.disk(), SYNCS)?);
@@ -189,11 +215,10 @@ impl Headline {
             figures.syncs.extend(process::sync_times(contenders.folder(), SYNCS)?);
             figures.half = Some(contenders.half_load(per_second, length).await?);
         }
-        let mut broken = contenders.stop()?;
-        broken.extend(figures.broken());
+        let broken = contenders.stop()?;
         println!("\n{}", figures.table());
         println!("{}", figures.beside(&load_before, &process::load_average()));
-        Ok(Verdict { summary: figures.summary(self.engine), broken })
+        Ok(broken)
     }
 }
 
