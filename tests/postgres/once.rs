@@ -262,7 +262,11 @@ async fn a_unit_that_fails_fails_alone(world: World) {
     });
     let too_large = unit_with(6, first(6), vec![], |_, _| {
         let mut decision = Decision::new(Outcome::Approved);
-        decision.detail = Detail { schema: 1, bytes: vec![0; onecard::limits::ENTRY_BYTES_MAX + 1].into(), personal: false };
+        decision.detail = Detail {
+            schema: 1,
+            bytes: vec![0; onecard::limits::ENTRY_BYTES_MAX + 1].into(),
+            personal: false,
+        };
         Ok(decision)
     });
     let units = [panics, corrupt, money, unnamed, nobody, too_large, tap(7, 7, 3)];
