@@ -1,6 +1,6 @@
 //! Uploads of numbered taps: every MAC, then all of them in one commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use prost::Message as _;
 use quick_cache::sync::Cache;
@@ -152,7 +152,7 @@ impl Gateway {
             true => self.known_card(card, operator).await?.who,
             false => self.foreign_card(card, operator)?,
         };
-        self.holders.insert(key, who.clone());
+        self.holders.insert(key, who);
         Ok(who)
     }
 
@@ -166,9 +166,9 @@ impl Gateway {
         for line in taps.taps.iter().filter(|line| !line.earlier_upload.is_empty()) {
             let id = <[u8; 16]>::try_from(line.earlier_upload.as_slice());
             let id = id.map(TransactionId::from_bytes).map_err(|_| Refusal::internal())?;
-            if !earlier.contains_key(&id) {
+            if let Entry::Vacant(vacant) = earlier.entry(id) {
                 let upload = self.store.steps(id).await?.into_iter().next().ok_or_else(Refusal::internal)?;
-                earlier.insert(id, upload);
+                vacant.insert(upload);
             }
         }
         Ok(Uploaded { committed, taps, earlier })

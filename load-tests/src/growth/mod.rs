@@ -207,8 +207,8 @@ impl Growth {
             magazines.push(hand.magazine);
         }
         quiet(side.gateway.pid()).await?;
-        let target =
-            Target { at: side.state.beijing.terminals(), pid: side.gateway.pid(), supply: Supply::Once };
+        let (at, pid) = (side.state.beijing.terminals(), side.gateway.pid());
+        let target = Target { at, pid, supply: Supply::Once, database: None };
         let identities = [Identity::of_gate(&side.state.beijing.pki())?];
         let (measured, magazines) = drive(&target, &identities, shape, magazines, WARM_UP, length).await?;
         for (numbers, magazine) in numbers.into_iter().zip(magazines) {

@@ -40,7 +40,7 @@ impl State {
     /// # Errors
     /// When it cannot be made or filled.
     pub fn filled(folder: PathBuf, cards: u32, transactions: u64, seed: u64) -> anyhow::Result<Self> {
-        let beijing = Beijing::prepare(Folder::new(Some(&folder))?, &[])?;
+        let beijing = Beijing::prepare(Folder::new(Some(&folder))?, &[], None)?;
         let path = path_of(&beijing);
         let known = Standings::read(&path)?;
         if known.is_none_or(|known| known.cards() < cards || known.taps() < transactions) {

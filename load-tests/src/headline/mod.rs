@@ -212,7 +212,7 @@ impl Headline {
             }
         }
         if let Some(per_second) = figures.half_speed().filter(|_| self.engine == Engine::Embedded) {
-            figures.syncs.extend(process::sync_times(contenders.folder(), SYNCS)?);
+            figures.syncs.extend(process::sync_times(&contenders.disk(), SYNCS)?);
             figures.half = Some(contenders.half_load(per_second, length).await?);
         }
         let broken = contenders.stop()?;

@@ -95,7 +95,7 @@ pub async fn measure(options: &Headline) -> anyhow::Result<Uploaded> {
     let foreign = HOMES[1..].iter().map(|home| holders(home, FOREIGN_CARDS_EACH));
     let foreign = foreign.collect::<Vec<_>>().concat();
     let data = options.data.as_ref().map(|data| data.join("upload"));
-    let beijing = Beijing::prepare(Folder::new(data.as_deref())?, &home)?;
+    let beijing = Beijing::prepare(Folder::new(data.as_deref())?, &home, None)?;
     let vault = beijing.vault()?;
     let mixed = home.into_iter().zip(foreign).flat_map(|(home, foreign)| [home, foreign]).collect();
     let mut hands: Vec<Vec<Rider>> = (0..CONNECTIONS * IN_FLIGHT).map(|_| Vec::new()).collect();
