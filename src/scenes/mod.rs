@@ -6,4 +6,5 @@
 
 pub mod card;
 pub mod library;
+pub mod medical;
 pub mod transit;
