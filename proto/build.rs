@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "onecard/auth/v1/auth.proto",
         "onecard/transit/v1/transit.proto",
         "onecard/library/v1/library.proto",
+        "onecard/medical/v1/medical.proto",
         "onecard/transaction/v1/transaction.proto",
         "onecard/ledger/v1/ledger.proto",
         "onecard/federation/v1/federation.proto",
@@ -31,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "onecard/journal/v1/card.proto",
         "onecard/journal/v1/transit.proto",
         "onecard/journal/v1/library.proto",
+        "onecard/journal/v1/medical.proto",
         "onecard/journal/v1/reconciliation.proto",
         "onecard/journal/v1/payment.proto",
     ];

@@ -210,6 +210,25 @@ pub const CHARGE_HELD_FEN: i64 = 10_000;
 /// longest call, and half as much again for a batch that waits for its disk.
 pub const CAPS_HELD_AHEAD_MS: i64 = 15_000;
 
+// ---- medical ----------------------------------------------------------------
+
+/// Fee lines of one request: each some 250 bytes, so that a request stays within a
+/// message and its entry within the journal's.
+pub const FEE_LINES_PER_CALL_MAX: usize = 100;
+
+/// Fee lines of one visit: what it remembers of each (some 45 bytes) must stay within an
+/// entry. A longer stay is settled in between.
+pub const FEE_LINES_PER_VISIT_MAX: usize = 1_000;
+
+/// Diagnoses of one visit; the interface knows a main one and some secondary ones.
+pub const DIAGNOSES_MAX: usize = 40;
+
+/// A file to or from the insurer in one message.
+pub const MEDICAL_FILE_BYTES_MAX: usize = 48 * 1024;
+
+/// How long what the insurer said of a person is used: a day at a hospital.
+pub const MEDICAL_PERSON_AGE_MS: i64 = 24 * 3_600 * 1_000;
+
 // ---- keys and trust --------------------------------------------------------
 
 /// Holder keys kept ready in memory: about 0.5 KB each make 32 MB; a miss costs

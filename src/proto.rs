@@ -15,7 +15,7 @@ macro_rules! packages {
     )*};
 }
 
-packages!(auth, card, common, federation, ledger, library, transaction, transit);
+packages!(auth, card, common, federation, ledger, library, medical, transaction, transit);
 
 /// The encoded `FileDescriptorSet` of the contract, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.binpb"));

@@ -45,8 +45,8 @@ macro_rules! have_header {
 }
 
 use crate::proto::{
-    auth::v1 as auth, card::v1 as card, library::v1 as library, transaction::v1 as transaction,
-    transit::v1 as transit,
+    auth::v1 as auth, card::v1 as card, library::v1 as library, medical::v1 as medical,
+    transaction::v1 as transaction, transit::v1 as transit,
 };
 
 have_header!(
@@ -68,6 +68,27 @@ have_header!(
     library::PayFeeRequest => PAY_FEE,
     library::GetPatronRequest => GET_PATRON,
     library::EndSessionRequest => END_SESSION,
+    medical::ReadPersonRequest => READ_PERSON,
+    medical::CheckEntitlementRequest => CHECK_ENTITLEMENT,
+    medical::RegisterRequest => REGISTER,
+    medical::RegisterEmergencyRequest => REGISTER_EMERGENCY,
+    medical::CancelRegistrationRequest => CANCEL_REGISTRATION,
+    medical::RecordVisitRequest => RECORD_VISIT,
+    medical::AdmitRequest => ADMIT,
+    medical::DischargeRequest => DISCHARGE,
+    medical::AddFeesRequest => ADD_FEES,
+    medical::CancelFeesRequest => CANCEL_FEES,
+    medical::PreSettlePurchaseRequest => PRE_SETTLE_PURCHASE,
+    medical::PreSettleRequest => PRE_SETTLE,
+    medical::SettleRequest => SETTLE,
+    medical::CancelSettlementRequest => CANCEL_SETTLEMENT,
+    medical::GetVisitRequest => GET_VISIT,
+    medical::ReconcileTotalsRequest => RECONCILE_TOTALS,
+    medical::ReconcileDetailsRequest => RECONCILE_DETAILS,
+    medical::UploadFileRequest => UPLOAD_FILE,
+    medical::DownloadFileRequest => DOWNLOAD_FILE,
+    medical::SignInRequest => SIGN_IN,
+    medical::SignOutRequest => SIGN_OUT,
     transaction::ReserveRequest => RESERVE,
     transaction::CaptureRequest => CAPTURE,
     transaction::ReleaseRequest => RELEASE,

@@ -14,6 +14,7 @@ mod door;
 pub mod fuzz;
 mod ledger;
 mod library;
+mod medical;
 mod parse;
 mod status;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::{
         card::v1::card_service_server::CardServiceServer,
         ledger::v1::ledger_service_server::LedgerServiceServer,
         library::v1::library_service_server::LibraryServiceServer,
+        medical::v1::medical_service_server::MedicalServiceServer,
         transaction::v1::transaction_service_server::TransactionServiceServer,
         transit::v1::transit_service_server::TransitServiceServer,
     },
@@ -57,6 +59,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Routes {
     )
     .add_service(
         LibraryServiceServer::new(library::Library(door.clone()))
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
+    )
+    .add_service(
+        MedicalServiceServer::new(medical::Medical(door.clone()))
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX),
     )
     .add_service(

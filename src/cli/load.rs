@@ -20,7 +20,11 @@ use crate::{
     identity::{CodeTables, Province},
     limits,
     net::TlsOptions,
-    scenes::{library::LibraryPolicy, transit::FareBook},
+    scenes::{
+        library::LibraryPolicy,
+        medical::{MedicalCodes, MedicalPolicy},
+        transit::FareBook,
+    },
     store::PostgresOptions,
     trust::TrustList,
 };
@@ -65,6 +69,7 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
         .and_then(|file| list(&mut problems, "participants", Registry::build(&file)));
     let policy = take(&mut problems, read::<PolicyFile>(&file.files.policy));
     let libraries = take(&mut problems, read::<LibrariesFile>(&file.files.libraries));
+    let medical = take_all(&mut problems, read_medical(&file));
     let caps = take_all(&mut problems, read_caps(file.files.ledger.as_deref()));
     let trust = take(&mut problems, read_trust(&file.files.trust));
     let fares = take_all(&mut problems, read_fares(&file));
@@ -88,7 +93,7 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
         problems.push("trust list: this region is not on it / 信任列表中没有本地区".into());
     }
 
-    let rest = (codes, caps, abroad, problems.is_empty());
+    let rest = (codes, medical, caps, abroad, problems.is_empty());
     match (registry, policy, libraries, trust, fares, rest) {
         (
             Some(registry),
@@ -96,12 +101,12 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
             Some(libraries),
             Some(trust),
             Some(fares),
-            (Some(codes), Some(caps), Some(abroad), true),
+            (Some(codes), Some(medical), Some(caps), Some(abroad), true),
         ) => {
             let notices = notices(&fares, &registry, &caps, &file);
             let LibrariesFile { library, inquiry, sip2 } = libraries;
             let libraries = LibraryPolicy { libraries: library, inquiry };
-            let live = Live { registry, policy, fares, libraries, caps, trust, codes, abroad };
+            let live = Live { registry, policy, fares, libraries, medical, caps, trust, codes, abroad };
             Ok(Loaded { file, live, sip2, reconciliation, notices })
         }
         _ => Err(WrongConfiguration(problems)),
@@ -202,6 +207,21 @@ fn read_codes(folder: &Path) -> Result<CodeTables, String> {
         fs::read_to_string(folder.join(path.file_name().map_or(path, Path::new)))
     };
     CodeTables::read(text).map_err(|bad| format!("codes: {bad}"))
+}
+
+/// The file of the code tables that the medical scene reads.
+const MEDICAL_CODES: &str = "medical.toml";
+
+/// Institutions and insurers, with the joint code tables where the file has none.
+fn read_medical(file: &GatewayFile) -> Result<MedicalPolicy, Vec<String>> {
+    let Some(path) = &file.files.medical else { return Ok(MedicalPolicy::default()) };
+    let mut policy = read::<MedicalPolicy>(path).map_err(|problem| vec![problem])?;
+    if policy.codes.med_type.is_empty() {
+        let codes = file.files.codes.join(MEDICAL_CODES);
+        policy.codes = read::<MedicalCodes>(&codes).map_err(|problem| vec![problem])?;
+    }
+    policy.check().map_err(|bad| vec![format!("medical: {bad}")])?;
+    Ok(policy)
 }
 
 fn check_libraries(problems: &mut Vec<String>, file: &LibrariesFile) {

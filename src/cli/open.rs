@@ -13,7 +13,7 @@ use super::{
 use crate::{
     adapters::{self, CallEnd, sip2::Sip2Adapter},
     crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, Sealer, SoftVault},
-    gateway::{Gateway, Libraries, Parts},
+    gateway::{Gateway, Insurers, Libraries, Parts},
     model::{BreakerState, Clock, SystemClock, SystemRng},
     scenes::library::{LibraryPolicy, LibraryPort},
     store::{
@@ -92,6 +92,7 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
         vault,
         suite: Arc::new(SandboxSuite),
         libraries,
+        insurers: Insurers::default(),
         live,
         clock,
         rng: Arc::new(SystemRng),

@@ -240,6 +240,9 @@ pub struct Files {
     /// Daily caps; nothing is capped without it.
     #[serde(default)]
     pub ledger: Option<PathBuf>,
+    /// Institutions and their insurers; without it nobody settles.
+    #[serde(default)]
+    pub medical: Option<PathBuf>,
     pub codes: PathBuf,
     pub fares: PathBuf,
     pub stations: PathBuf,
@@ -315,8 +318,8 @@ impl GatewayFile {
         if let Some(path) = &mut self.files.reconciliation {
             *path = folder.join(&*path);
         }
-        if let Some(ledger) = &mut self.files.ledger {
-            *ledger = folder.join(&*ledger);
+        for path in [&mut self.files.ledger, &mut self.files.medical].into_iter().flatten() {
+            *path = folder.join(&*path);
         }
         self.data_root = root;
         self

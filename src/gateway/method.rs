@@ -75,6 +75,28 @@ methods! {
     GET_PATRON "/onecard.library.v1.LibraryService/GetPatron" Library Normal [Terminal] false;
     END_SESSION "/onecard.library.v1.LibraryService/EndSession" Library Normal [Terminal] false;
 
+    READ_PERSON "/onecard.medical.v1.MedicalService/ReadPerson" Medical Critical [Terminal] false;
+    CHECK_ENTITLEMENT "/onecard.medical.v1.MedicalService/CheckEntitlement" Medical Normal [Terminal] false;
+    REGISTER "/onecard.medical.v1.MedicalService/Register" Medical High [Terminal] false;
+    REGISTER_EMERGENCY "/onecard.medical.v1.MedicalService/RegisterEmergency" Medical Critical [Terminal] false;
+    CANCEL_REGISTRATION "/onecard.medical.v1.MedicalService/CancelRegistration" Medical Normal [Terminal] false;
+    RECORD_VISIT "/onecard.medical.v1.MedicalService/RecordVisit" Medical High [Terminal] false;
+    ADMIT "/onecard.medical.v1.MedicalService/Admit" Medical Critical [Terminal] false;
+    DISCHARGE "/onecard.medical.v1.MedicalService/Discharge" Medical Normal [Terminal] false;
+    ADD_FEES "/onecard.medical.v1.MedicalService/AddFees" Medical High [Terminal] false;
+    CANCEL_FEES "/onecard.medical.v1.MedicalService/CancelFees" Medical Normal [Terminal] false;
+    PRE_SETTLE_PURCHASE "/onecard.medical.v1.MedicalService/PreSettlePurchase" Medical High [Terminal] false;
+    PRE_SETTLE "/onecard.medical.v1.MedicalService/PreSettle" Medical High [Terminal] false;
+    SETTLE "/onecard.medical.v1.MedicalService/Settle" Medical High [Terminal] false;
+    CANCEL_SETTLEMENT "/onecard.medical.v1.MedicalService/CancelSettlement" Medical High [Terminal] false;
+    GET_VISIT "/onecard.medical.v1.MedicalService/GetVisit" Medical Normal [Terminal] false;
+    RECONCILE_TOTALS "/onecard.medical.v1.MedicalService/ReconcileTotals" Medical Background [Terminal] false;
+    RECONCILE_DETAILS "/onecard.medical.v1.MedicalService/ReconcileDetails" Medical Background [Terminal] false;
+    UPLOAD_FILE "/onecard.medical.v1.MedicalService/UploadFile" Medical Background [Terminal] false;
+    DOWNLOAD_FILE "/onecard.medical.v1.MedicalService/DownloadFile" Medical Background [Terminal] false;
+    SIGN_IN "/onecard.medical.v1.MedicalService/SignIn" Medical Normal [Terminal] false;
+    SIGN_OUT "/onecard.medical.v1.MedicalService/SignOut" Medical Normal [Terminal] false;
+
     BEGIN_CHIP "/onecard.auth.v1.AuthenticationService/BeginChip" Authentication High [Terminal] false;
     FINISH_CHIP "/onecard.auth.v1.AuthenticationService/FinishChip" Authentication High [Terminal] false;
     PRESENT_CODE "/onecard.auth.v1.AuthenticationService/PresentCode" Authentication High [Terminal] false;

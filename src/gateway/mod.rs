@@ -21,6 +21,7 @@ mod home;
 mod import;
 mod inquiry;
 mod library;
+mod medical;
 pub mod method;
 mod money;
 mod options;
@@ -54,6 +55,7 @@ pub use home::PeerAsker;
 pub use import::{CardLine, ImportReport};
 pub use inquiry::{TransactionAsk, TransactionKey};
 pub use library::{Libraries, LibraryAsk};
+pub use medical::{Insurers, MedicalAsk};
 pub use method::{Method, Role};
 pub use money::MoneyAsk;
 pub use options::{Live, OperatorLine};
@@ -88,6 +90,7 @@ pub struct Parts {
     pub vault: Arc<dyn KeyVault>,
     pub suite: Arc<dyn CardSuite>,
     pub libraries: Libraries,
+    pub insurers: Insurers,
     pub live: Live,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
@@ -101,6 +104,9 @@ pub struct Gateway {
     suite: Arc<dyn CardSuite>,
     /// The lines that are open; follows `live`.
     libraries: ArcSwap<Libraries>,
+    /// The lines to insurers that are open; follows `live`.
+    insurers: ArcSwap<Insurers>,
+    msgids: medical::MsgIds,
     /// Everything that may change while we run, swapped whole.
     live: ArcSwap<Live>,
     deny: DenyList,
@@ -136,6 +142,8 @@ impl Gateway {
             vault: parts.vault,
             suite: parts.suite,
             libraries: ArcSwap::from_pointee(parts.libraries),
+            insurers: ArcSwap::from_pointee(parts.insurers),
+            msgids: medical::MsgIds::starting(parts.clock.now_ms()),
             live: ArcSwap::from_pointee(parts.live),
             deny: DenyList::default(),
             peers: OnceLock::new(),
@@ -173,6 +181,11 @@ impl Gateway {
     /// taken. Calls under way keep the line they began with.
     pub fn replace_libraries(&self, libraries: Libraries) {
         self.libraries.store(Arc::new(libraries));
+    }
+
+    /// Takes other lines to insurers, as for libraries.
+    pub fn replace_insurers(&self, insurers: Insurers) {
+        self.insurers.store(Arc::new(insurers));
     }
 
     /// The line to a library; `None` where there is none.

@@ -114,6 +114,10 @@ impl Gateway {
         } else {
             // The purpose is that of what was paid for.
             let scene = Scene::from_name(&first.scene).ok_or_else(Refusal::internal)?;
+            if scene == Scene::Medical {
+                // The insurer would not hear of it.
+                return Err(Refusal::forbidden(Reason::CancelAtInsurer));
+            }
             self.live.load().policy.accepts(scene, header.purpose).map_err(Refusal::forbidden)?;
         }
         self.clock_is_sane(header)?;

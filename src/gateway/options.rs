@@ -9,6 +9,7 @@ use crate::{
     scenes::{
         card::{AttributeCode, Granted},
         library::LibraryPolicy,
+        medical::MedicalPolicy,
         transit::FareBook,
     },
     trust::TrustList,
@@ -23,6 +24,7 @@ pub struct Live {
     pub policy: PolicyFile,
     pub fares: FareBook,
     pub libraries: LibraryPolicy,
+    pub medical: MedicalPolicy,
     pub caps: CapBook,
     pub trust: TrustList,
     /// What codes there are; a card whose code is in none of them is not taken in.

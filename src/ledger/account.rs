@@ -17,8 +17,11 @@ pub enum Account {
     Purse { province: u32 },
     /// What is owed to another region after clearing: `region/120000`.
     Region { province: u32 },
-    /// A public fund: `fund/130000/medical`.
+    /// A public fund: `fund/130000/medical`; a medical fund of the insured region:
+    /// `fund/130399/hifp`.
     Fund { province: u32, fund: Fund },
+    /// Accounts of insured persons, of all together: `account/130399/own`.
+    Insured { region: u32, of: InsuredAccount },
 }
 
 /// What a participant is owed for.
@@ -26,6 +29,21 @@ pub enum Account {
 pub enum ParticipantBook {
     Fares,
     Fees,
+    /// Care at a medical institution.
+    Care,
+    /// What was paid at its counter.
+    Cash,
+    /// What it bears itself.
+    Borne,
+}
+
+/// Whose account with the medical insurance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum InsuredAccount {
+    /// The person's own.
+    Own,
+    /// A relative's.
+    Family,
 }
 
 /// Whose money a fund is.
@@ -33,6 +51,19 @@ pub enum ParticipantBook {
 pub enum Fund {
     Medical,
     Benefits,
+    /// The basic pool.
+    Hifp,
+    /// Civil servants' supplement.
+    Cvlserv,
+    /// Enterprises' supplement.
+    Hifes,
+    /// Residents' serious illness.
+    Hifmi,
+    /// Employees' large amounts.
+    Hifob,
+    /// Medical aid.
+    Maf,
+    Oth,
 }
 
 /// A path that names no account.
@@ -48,23 +79,49 @@ impl Account {
 }
 
 impl ParticipantBook {
-    const ALL: [ParticipantBook; 2] = [ParticipantBook::Fares, ParticipantBook::Fees];
+    const ALL: [ParticipantBook; 5] = [
+        ParticipantBook::Fares,
+        ParticipantBook::Fees,
+        ParticipantBook::Care,
+        ParticipantBook::Cash,
+        ParticipantBook::Borne,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             ParticipantBook::Fares => "fares",
             ParticipantBook::Fees => "fees",
+            ParticipantBook::Care => "care",
+            ParticipantBook::Cash => "cash",
+            ParticipantBook::Borne => "borne",
         }
     }
 }
 
 impl Fund {
-    const ALL: [Fund; 2] = [Fund::Medical, Fund::Benefits];
+    const ALL: [Fund; 9] = [
+        Fund::Medical,
+        Fund::Benefits,
+        Fund::Hifp,
+        Fund::Cvlserv,
+        Fund::Hifes,
+        Fund::Hifmi,
+        Fund::Hifob,
+        Fund::Maf,
+        Fund::Oth,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Fund::Medical => "medical",
             Fund::Benefits => "benefits",
+            Fund::Hifp => "hifp",
+            Fund::Cvlserv => "cvlserv",
+            Fund::Hifes => "hifes",
+            Fund::Hifmi => "hifmi",
+            Fund::Hifob => "hifob",
+            Fund::Maf => "maf",
+            Fund::Oth => "oth",
         }
     }
 }
@@ -78,6 +135,10 @@ impl fmt::Display for Account {
             Account::Purse { province } => write!(f, "purse/{province:06}"),
             Account::Region { province } => write!(f, "region/{province:06}"),
             Account::Fund { province, fund } => write!(f, "fund/{province:06}/{}", fund.name()),
+            Account::Insured { region, of: InsuredAccount::Own } => write!(f, "account/{region:06}/own"),
+            Account::Insured { region, of: InsuredAccount::Family } => {
+                write!(f, "account/{region:06}/family")
+            }
         }
     }
 }
@@ -99,6 +160,12 @@ impl FromStr for Account {
                     province: province_of(province)?,
                     fund: Fund::ALL.into_iter().find(|known| known.name() == fund)?,
                 }),
+                ["account", region, "own"] => {
+                    Some(Account::Insured { region: province_of(region)?, of: InsuredAccount::Own })
+                }
+                ["account", region, "family"] => {
+                    Some(Account::Insured { region: province_of(region)?, of: InsuredAccount::Family })
+                }
                 _ => None,
             }
         };
@@ -144,6 +211,8 @@ mod tests {
         check(Account::Purse { province: 110_000 }, "purse/110000");
         check(Account::Region { province: 120_000 }, "region/120000");
         check(Account::Fund { province: 130_000, fund: Fund::Medical }, "fund/130000/medical");
+        check(Account::Fund { province: 130_399, fund: Fund::Hifp }, "fund/130399/hifp");
+        check(Account::Insured { region: 130_399, of: InsuredAccount::Family }, "account/130399/family");
     }
 
     proptest! {

@@ -78,7 +78,8 @@ pub fn takes(postings: &[Posting]) -> Vec<(CapOn, Fen)> {
                 Account::Purse { .. }
                 | Account::Participant { .. }
                 | Account::Region { .. }
-                | Account::Fund { .. },
+                | Account::Fund { .. }
+                | Account::Insured { .. },
             )
             | Err(_) => continue,
         };

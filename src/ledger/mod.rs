@@ -17,5 +17,5 @@ pub mod payment;
 pub mod statement;
 pub mod window;
 
-pub use account::{Account, BadAccount, Fund, ParticipantBook};
+pub use account::{Account, BadAccount, Fund, InsuredAccount, ParticipantBook};
 pub use balance::{Unbalanced, Whole, assert_balanced, sums};

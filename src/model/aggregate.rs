@@ -27,6 +27,9 @@ pub enum AggregateKind {
     Transit = 20,
     UploadBlock = 21,
     LibraryCase = 30,
+    MedicalPerson = 35,
+    MedicalVisit = 36,
+    MedicalCase = 37,
     ReconciliationCase = 40,
 }
 
@@ -46,6 +49,9 @@ impl AggregateKind {
         AggregateKind::Transit,
         AggregateKind::UploadBlock,
         AggregateKind::LibraryCase,
+        AggregateKind::MedicalPerson,
+        AggregateKind::MedicalVisit,
+        AggregateKind::MedicalCase,
         AggregateKind::ReconciliationCase,
     ];
 
@@ -74,6 +80,9 @@ impl AggregateKind {
             AggregateKind::Transit => "transit",
             AggregateKind::UploadBlock => "upload-block",
             AggregateKind::LibraryCase => "library-case",
+            AggregateKind::MedicalPerson => "medical-person",
+            AggregateKind::MedicalVisit => "medical-visit",
+            AggregateKind::MedicalCase => "medical-case",
             AggregateKind::ReconciliationCase => "reconciliation-case",
         }
     }
@@ -91,7 +100,10 @@ impl AggregateKind {
             | AggregateKind::Deny
             | AggregateKind::StandIn
             | AggregateKind::Transit
-            | AggregateKind::LibraryCase => true,
+            | AggregateKind::LibraryCase
+            | AggregateKind::MedicalPerson
+            | AggregateKind::MedicalVisit
+            | AggregateKind::MedicalCase => true,
             AggregateKind::CodeUse
             | AggregateKind::DenyListHead
             | AggregateKind::UploadBlock
@@ -120,12 +132,13 @@ impl AggregateKey {
     /// rows are.
     pub fn slot(&self) -> u16 {
         match self.kind {
-            AggregateKind::LibraryCase | AggregateKind::Payment => {
-                match <[u8; 16]>::try_from(self.id.as_slice()) {
-                    Ok(id) => TransactionId::from_bytes(id).shard(),
-                    Err(_) => slot_of(&self.id),
-                }
-            }
+            AggregateKind::LibraryCase
+            | AggregateKind::Payment
+            | AggregateKind::MedicalVisit
+            | AggregateKind::MedicalCase => match <[u8; 16]>::try_from(self.id.as_slice()) {
+                Ok(id) => TransactionId::from_bytes(id).shard(),
+                Err(_) => slot_of(&self.id),
+            },
             AggregateKind::Card
             | AggregateKind::Holder
             | AggregateKind::Document
@@ -138,6 +151,7 @@ impl AggregateKey {
             | AggregateKind::StandIn
             | AggregateKind::Transit
             | AggregateKind::UploadBlock
+            | AggregateKind::MedicalPerson
             | AggregateKind::ReconciliationCase => slot_of(&self.id),
         }
     }
@@ -178,6 +192,9 @@ bodies! {
     TransitFile => Transit,
     UploadBlock => UploadBlock,
     LibraryCase => LibraryCase,
+    MedicalPerson => MedicalPerson,
+    MedicalVisit => MedicalVisit,
+    MedicalCase => MedicalCase,
     ReconciliationCase => ReconciliationCase,
 }
 

@@ -180,6 +180,8 @@ pub enum Scene {
     Authentication,
     Transit,
     Library,
+    /// Care at a hospital or a pharmacy.
+    Medical,
     /// Reading one's own transactions.
     Transaction,
     /// What a peer region asks.
@@ -189,9 +191,10 @@ pub enum Scene {
 }
 
 impl Scene {
-    pub const ALL: [Scene; 7] = [
+    pub const ALL: [Scene; 8] = [
         Scene::Transit,
         Scene::Library,
+        Scene::Medical,
         Scene::Card,
         Scene::Authentication,
         Scene::Transaction,
@@ -205,6 +208,7 @@ impl Scene {
             Scene::Authentication => "authentication",
             Scene::Transit => "transit",
             Scene::Library => "library",
+            Scene::Medical => "medical",
             Scene::Transaction => "transaction",
             Scene::Federation => "federation",
             Scene::Operations => "operations",

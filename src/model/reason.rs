@@ -87,6 +87,35 @@ reasons! {
     NotPossibleOffline "BACKEND_OFFLINE" "图书馆系统暂不可用，请稍后再试" "the library's system does not serve this now; try later";
     FeeNotAccepted "FEE_NOT_ACCEPTED" "费用未被受理" "the payment was not accepted";
 
+    // Medical.
+    InstitutionUnknown "INSTITUTION_UNKNOWN" "该参与方不是已配置的定点医药机构" "the participant is no configured medical institution";
+    InsurerUnknown "INSURER_UNKNOWN" "参保地没有可用的医保线路" "no line leads to the insurer of that region";
+    InsurerRefused "INSURER_REFUSED" "医保系统未受理，详见医保返回信息" "the insurer refused; its message says why";
+    InsurerSumsWrong "INSURER_SUMS_WRONG" "医保返回金额不平，未采用" "the insurer's amounts do not add up and were not taken";
+    PersonNotRead "PERSON_NOT_READ" "请先读取人员信息（1101）" "read the person first (1101)";
+    PersonDiffers "PERSON_DIFFERS" "医保返回的人员与持卡人不一致" "the insurer's person is not the holder of the card";
+    InsuranceMissing "INSURANCE_MISSING" "没有适用于该医疗类别的有效参保" "the holder has no insurance in force that fits this kind of care";
+    InsuranceAmbiguous "INSURANCE_AMBIGUOUS" "有多个可用参保，请指定险种或参保地" "several insurances fit; name the kind or the region";
+    MedTypeUnknown "MED_TYPE_UNKNOWN" "医疗类别未配置或不适用于该步骤" "the kind of care is not configured, or not of this step";
+    VisitUnknown "VISIT_UNKNOWN" "未找到该就诊" "the participant has no such visit";
+    VisitStepPending "VISIT_STEP_PENDING" "该就诊上一步结果待确认，请稍后" "a step of this visit has no outcome yet; wait for it";
+    VisitCancelled "VISIT_CANCELLED" "该就诊已撤销，请重新登记" "the visit was cancelled; register again";
+    VisitDischarged "VISIT_DISCHARGED" "该患者已出院" "the patient has been discharged";
+    VisitSettled "VISIT_SETTLED" "该就诊已结算，请先撤销结算" "the visit is settled; cancel the settlement first";
+    VisitNotRecorded "VISIT_NOT_RECORDED" "请先上传就诊信息（2203）" "record the visit first (2203)";
+    FeesMissing "FEES_MISSING" "请先上传费用明细（2204、2301）" "add fees first (2204, 2301)";
+    FeesStand "FEES_STAND" "请先撤销费用明细（2205、2302）" "cancel the fees first (2205, 2302)";
+    NotPreSettled "NOT_PRE_SETTLED" "请先预结算（2206、2303）" "pre-settle first (2206, 2303)";
+    NotSettled "NOT_SETTLED" "请先结算（2207、2304、2102）" "settle first (2207, 2304, 2102)";
+    StepNotOfVisit "STEP_NOT_OF_VISIT" "该步骤不适用于此类就诊" "this kind of visit has no such step";
+    SettlementDiffers "SETTLEMENT_DIFFERS" "金额与最近一次预结算不一致，请重新预结算" "the amounts are not those of the last pre-settlement; pre-settle again";
+    FeeSerialUsed "FEE_SERIAL_USED" "费用明细流水号在本次就诊中重复" "a fee line's serial is used twice in the visit";
+    FeeSumWrong "FEE_SUM_WRONG" "明细金额不等于数量乘单价（四舍五入到分）" "a fee line's amount is not count times price, rounded half up to the fen";
+    FeeLinesExceeded "FEE_LINES_EXCEEDED" "本次就诊费用明细超过上限" "the visit has more fee lines than it may";
+    BatchUnknown "BATCH_UNKNOWN" "未找到该收费批次" "the visit has no such batch of fees";
+    BatchOpen "BATCH_OPEN" "门诊就诊已有一个收费批次，请先结算或撤销" "the visit has a batch of fees already; settle or cancel it first";
+    CancelAtInsurer "CANCEL_AT_INSURER" "医保结算须通过撤销结算办理" "a medical settlement is taken back by cancelling it, not by a refund";
+
     // Money that was reserved or taken.
     NothingReserved "NOTHING_RESERVED" "该交易没有有效的预授权" "nothing is reserved under this transaction";
     ReservationExpired "RESERVATION_EXPIRED" "预授权已到期" "the reservation has expired";

@@ -8,7 +8,7 @@ use super::{
     HAND, RunBy, rule,
 };
 use crate::{
-    model::{Detail, Reason, Status, Task, TaskKey, TaskKind, TaskState, TransactionId, record},
+    model::{Detail, Reason, Scene, Status, Task, TaskKey, TaskKind, TaskState, TransactionId, record},
     scenes::library,
     store::{DueTask, StoreError, UnitMeta},
 };
@@ -122,10 +122,20 @@ impl Gateway {
                 self.note_on_task(meta, left, Some(detail)).await?;
                 Ok(self.end_library_case(key.transaction, &hand.operator).await?)
             }
+            Some(TaskKind::MedicalSettle) => {
+                let left = changed(&task, TaskState::Stuck);
+                self.note_on_task(meta, left, Some(detail)).await?;
+                Ok(self.end_medical_case(key.transaction, &hand.operator).await?)
+            }
             Some(TaskKind::PaymentExpire) if self.is_open(key.transaction).await? => {
                 Err(HandRefused::StillReserved)
             }
-            Some(TaskKind::LibraryByHand | TaskKind::PaymentExpire | TaskKind::FederationSettleCode)
+            Some(
+                TaskKind::LibraryByHand
+                | TaskKind::MedicalByHand
+                | TaskKind::PaymentExpire
+                | TaskKind::FederationSettleCode,
+            )
             | None => Ok(self.note_on_task(meta, changed(&task, TaskState::Done), Some(detail)).await?),
         }
     }
@@ -149,7 +159,8 @@ impl Gateway {
     async fn end_library_case(&self, transaction: TransactionId, operator: &Arc<str>) -> Result<(), Refusal> {
         let steps = self.store.steps(transaction).await?;
         let first = steps.first().ok_or_else(Refusal::internal)?;
-        let (mut ask, who) = (super::library::next_of(first, transaction)?, super::library::who_of(first)?);
+        let (mut ask, who) =
+            (super::library::next_of(first, transaction, Scene::Library)?, super::library::who_of(first)?);
         ask.meta.operator = Arc::clone(operator);
         ask.meta.method = "CloseTask";
         let touches = vec![library::case_key(transaction)];

@@ -53,6 +53,18 @@ pub fn rule(kind: TaskKind, live: &Live) -> TaskRule {
                 age_max_ms: inquiry.bound_ms().saturating_add(limits::TASK_AGE_MAX_MS),
             }
         }
+        TaskKind::MedicalSettle => {
+            let unknown = &live.medical.unknown;
+            TaskRule {
+                owner: Scene::Medical,
+                run_by: RunBy::Gateway,
+                lane: "medical/<institution>",
+                within: limits::TASK_RUN_MAX,
+                backoff: unknown.backoff(),
+                tries_max: unknown.turns_max().saturating_add(limits::TASK_FAILURES_MAX),
+                age_max_ms: unknown.bound_ms().saturating_add(limits::TASK_AGE_MAX_MS),
+            }
+        }
         TaskKind::PaymentExpire => TaskRule {
             owner: Scene::Transaction,
             run_by: RunBy::Gateway,
@@ -73,14 +85,19 @@ pub fn rule(kind: TaskKind, live: &Live) -> TaskRule {
             tries_max: 10_000,
             age_max_ms: limits::STAND_IN_SETTLE_MAX_MS,
         },
-        TaskKind::LibraryByHand => TaskRule {
-            owner: Scene::Library,
-            run_by: RunBy::People,
-            lane: "library/<code>",
-            within: Duration::ZERO,
-            backoff: Backoff { first_ms: 0, most_ms: 0 },
-            tries_max: 0,
-            age_max_ms: Millis::MAX,
-        },
+        TaskKind::LibraryByHand => by_people(Scene::Library, "library/<code>"),
+        TaskKind::MedicalByHand => by_people(Scene::Medical, "medical/<institution>"),
+    }
+}
+
+const fn by_people(owner: Scene, lane: &'static str) -> TaskRule {
+    TaskRule {
+        owner,
+        run_by: RunBy::People,
+        lane,
+        within: Duration::ZERO,
+        backoff: Backoff { first_ms: 0, most_ms: 0 },
+        tries_max: 0,
+        age_max_ms: Millis::MAX,
     }
 }

@@ -29,7 +29,7 @@ impl Gateway {
             return Ok(());
         }
         let case: LibraryCase = self.peek(transaction.as_bytes()).await?.ok_or_else(Refusal::internal)?;
-        let (ask, who) = (next_of(first, transaction)?, who_of(first)?);
+        let (ask, who) = (next_of(first, transaction, Scene::Library)?, who_of(first)?);
         let live = self.live();
         match library::turn(&case, transaction, &live.libraries.inquiry) {
             Turn::Inquire => self.inquire(&ask, who, &case, transaction).await,
@@ -123,7 +123,7 @@ impl Gateway {
 }
 
 /// A later step of the transaction that `first` began, in the same caller's name.
-pub(super) fn next_of(first: &Committed, transaction: TransactionId) -> Result<Ask, Refusal> {
+pub(super) fn next_of(first: &Committed, transaction: TransactionId, scene: Scene) -> Result<Ask, Refusal> {
     let entry = &first.entry;
     let participant: ParticipantId = entry.participant.parse().map_err(|_| Refusal::internal())?;
     Ok(Ask {
@@ -135,7 +135,7 @@ pub(super) fn next_of(first: &Committed, transaction: TransactionId) -> Result<A
                 .ok()
                 .and_then(Purpose::from_number)
                 .ok_or_else(|| Refusal::new(super::super::RefusalKind::Internal, Reason::Internal))?,
-            scene: Scene::Library,
+            scene,
             method: "Inquire",
             terminal_time_ms: entry.terminal_time_ms,
             trace_id: entry.trace_id.as_slice().try_into().ok(),

@@ -13,6 +13,7 @@ mod hand;
 mod kinds;
 mod lanes;
 mod library;
+mod medical;
 mod settle;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -153,8 +154,9 @@ impl Gateway {
             TaskKind::LibraryInquire => self.run_library_inquiry(task).await,
             TaskKind::PaymentExpire => self.expire_reservation(task).await,
             TaskKind::FederationSettleCode => self.run_code_settlement(task).await,
+            TaskKind::MedicalSettle => self.run_medical_step(task).await,
             // Never leased: stuck from the start.
-            TaskKind::LibraryByHand => Ok(()),
+            TaskKind::LibraryByHand | TaskKind::MedicalByHand => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ mod deny;
 mod import;
 mod kept;
 mod library;
+mod medical;
 mod money;
 mod reconcile;
 pub(crate) mod rig;

@@ -29,6 +29,9 @@ use crate::{
             Before, Inquiry, InquiryPolicy, Library, LibraryAnswer, LibraryOrder, LibraryPolicy, LibraryPort,
             PortError,
         },
+        medical::{
+            self, MedicalAnswer, MedicalOrder, MedicalPolicy, MedicalPort, OpenOrder, Reversal, Sender,
+        },
         transit::FareBook,
     },
     store::{Committed, EmbeddedStore, StoreObserver, StoreOptions},
@@ -55,6 +58,7 @@ pub struct Region {
     pub vault: Arc<SoftVault>,
     pub line: Arc<Line>,
     pub library: Arc<FakeLibrary>,
+    pub insurer: Arc<FakeInsurer>,
     entries: Arc<Counted>,
     folder: tempfile::TempDir,
 }
@@ -207,7 +211,76 @@ impl LibraryPort for FakeLibrary {
     }
 }
 
+/// An insurer that answers as it was told, in order, and remembers what it was asked.
+#[derive(Default)]
+pub struct FakeInsurer {
+    pub answers: Mutex<VecDeque<Result<MedicalAnswer, medical::PortError>>>,
+    pub inquiries: Mutex<VecDeque<Result<medical::Inquiry, medical::PortError>>>,
+    pub reversals: Mutex<VecDeque<Result<Reversal, medical::PortError>>>,
+    pub called: Mutex<Vec<(Sender, MedicalOrder)>>,
+    pub reversed: Mutex<Vec<OpenOrder>>,
+}
+
+impl MedicalPort for FakeInsurer {
+    fn call(
+        &self,
+        sender: Sender,
+        order: MedicalOrder,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<MedicalAnswer, medical::PortError>> {
+        self.called.lock().expect("no panic").push((sender, order));
+        let answer = self.answers.lock().expect("no panic").pop_front();
+        Box::pin(async move { answer.expect("the test says what the insurer answers") })
+    }
+
+    fn inquire(
+        &self,
+        _: Sender,
+        _: OpenOrder,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<medical::Inquiry, medical::PortError>> {
+        let found = self.inquiries.lock().expect("no panic").pop_front();
+        Box::pin(async move { found.expect("the test says what the insurer finds") })
+    }
+
+    fn reverse(
+        &self,
+        _: Sender,
+        open: OpenOrder,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Reversal, medical::PortError>> {
+        self.reversed.lock().expect("no panic").push(open);
+        let said = self.reversals.lock().expect("no panic").pop_front();
+        Box::pin(async move { said.expect("the test says what a reversal brings") })
+    }
+}
+
+fn medical_policy() -> MedicalPolicy {
+    let mut policy: MedicalPolicy = toml::from_str(
+        r#"
+        [[institution]]
+        participant = "clinic"
+        code = "H11010500001"
+        name = "样例医院"
+        region = "110105"
+        insurer = "insurer"
+        "#,
+    )
+    .expect("a policy");
+    policy.codes = toml::from_str(include_str!("../../../config/codes/medical.toml")).expect("code tables");
+    policy.check().expect("right");
+    policy
+}
+
 const PARTICIPANTS: &str = r#"
+[[participant]]
+id = "clinic"
+name_zh = "医院"
+name_en = "Clinic"
+role = "terminal"
+scenes = ["medical", "authentication"]
+terminals = ["desk"]
+
 [[participant]]
 id = "metro"
 name_zh = "地铁"
@@ -273,6 +346,7 @@ pub fn live(trust: TrustList) -> Live {
         policy,
         fares: fares(),
         caps: CapBook::default(),
+        medical: medical_policy(),
         libraries: LibraryPolicy { libraries: vec![library], inquiry: InquiryPolicy::default() },
         trust,
         codes: crate::identity::CodeTables::embedded().clone(),
@@ -323,12 +397,14 @@ impl Region {
         .expect("a store");
         let library = Arc::new(FakeLibrary::default());
         let libraries: Libraries = [("lib".to_owned(), Arc::clone(&library) as Arc<dyn LibraryPort>)].into();
+        let insurer = Arc::new(FakeInsurer::default());
         let gateway = at_once(Gateway::open(Parts {
             province,
             store: Arc::new(store),
             vault: Arc::clone(&vault) as _,
             suite: Arc::new(SandboxSuite),
             libraries,
+            insurers: [("insurer".to_owned(), Arc::clone(&insurer) as Arc<dyn MedicalPort>)].into(),
             live: live(trust),
             clock: Arc::clone(&clock) as _,
             rng: Arc::new(SystemRng),
@@ -336,7 +412,7 @@ impl Region {
         .expect("a gateway");
         let line = Line::new(province);
         gateway.join(Arc::clone(&line) as _);
-        Region { gateway, clock, vault, line, library, entries, folder }
+        Region { gateway, clock, vault, line, library, insurer, entries, folder }
     }
 
     /// Stops the gateway and opens it again over the same store.

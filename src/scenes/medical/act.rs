@@ -103,3 +103,13 @@ impl MedicalAct {
         )
     }
 }
+
+impl MedicalAct {
+    /// Whether it takes a settlement back.
+    pub const fn is_cancellation(self) -> bool {
+        matches!(
+            self,
+            MedicalAct::CancelPurchase | MedicalAct::CancelSettlement | MedicalAct::CancelStaySettlement
+        )
+    }
+}

@@ -39,6 +39,7 @@ pub(super) const SIGN_QUEUE: &str = "onecard_sign_queue_batches";
 pub(super) const ADAPTER_CALLS: &str = "onecard_adapter_calls_total";
 pub(super) const ADAPTER_CALL_SECONDS: &str = "onecard_adapter_call_seconds";
 pub(super) const ADAPTER_BREAKER: &str = "onecard_adapter_breaker_state";
+pub(super) const MEDICAL_SUMS_BROKEN: &str = "onecard_medical_sums_broken_total";
 pub(super) const PEER_CALLS: &str = "onecard_peer_calls_total";
 pub(super) const PEER_CALL_SECONDS: &str = "onecard_peer_call_seconds";
 pub(super) const PEER_BREAKER: &str = "onecard_peer_breaker_state";
@@ -101,6 +102,11 @@ pub(super) fn describe() {
             DENY_LIST_TAKEN_UP,
             Count,
             "Losses our store had lost, taken up again on a peer's word. 据对端回告恢复的挂失数",
+        ),
+        (
+            MEDICAL_SUMS_BROKEN,
+            Count,
+            "Insurers' answers whose amounts do not add up, by identity. 医保返回金额不平次数（按等式）",
         ),
         (PEER_CALLS, Count, "Calls to peer regions, by peer and outcome. 跨区调用数（按对端、结果）"),
     ] {

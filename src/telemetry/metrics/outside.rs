@@ -43,6 +43,11 @@ pub fn adapter_breaker(adapter: &str, state: Breaker) {
     gauge!(name::ADAPTER_BREAKER, "adapter" => adapter.to_owned()).set(f64::from(state as u8));
 }
 
+/// An insurer's answer had amounts that do not add up. `identity` is one of a few names.
+pub fn medical_sums_broken(identity: &str) {
+    counter!(name::MEDICAL_SUMS_BROKEN, "identity" => identity.to_owned()).increment(1);
+}
+
 /// A call to a peer region ended. `province` is its six-digit code.
 pub fn peer_called(province: u32, outcome: CallOutcome, took: Duration) {
     let peer = SharedString::from(format!("{province:06}"));

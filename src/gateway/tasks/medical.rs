@@ -1,0 +1,169 @@
+//! The work of `medical.settle`: find out what became of a step at an insurer, or take
+//! it back.
+
+use std::sync::Arc;
+
+use super::{
+    super::{Gateway, Refusal, ask::Ask},
+    library::{next_of, who_of},
+};
+use crate::{
+    fault, limits,
+    model::{Jitter, Reason, Scene, Status, TransactionId, record::MedicalCase},
+    scenes::medical::{
+        self, End, Inquiry, MedicalPort, OpenOrder, PortError, Reversal, Sender, Turn, Who, cancel_batch,
+    },
+    store::DueTask,
+};
+
+/// One step whose outcome is not known, and the line to where it may stand.
+struct Open {
+    ask: Ask,
+    who: Who,
+    visit: TransactionId,
+    port: Arc<dyn MedicalPort>,
+    sender: Sender,
+}
+
+impl Gateway {
+    /// Settles one step.
+    pub(super) async fn run_medical_step(&self, task: &DueTask) -> Result<(), Refusal> {
+        let transaction = task.transaction;
+        let steps = self.store.steps(transaction).await?;
+        let first = steps.first().ok_or_else(Refusal::internal)?;
+        let status = steps.last().and_then(|last| Status::from_number(last.entry.status));
+        if status.is_some_and(Status::is_final) {
+            // Settled between its lease and now.
+            return Ok(());
+        }
+        let case: MedicalCase = self.peek(transaction.as_bytes()).await?.ok_or_else(Refusal::internal)?;
+        let visit: [u8; 16] = case.visit.as_slice().try_into().map_err(|_| Refusal::internal())?;
+        let visit = TransactionId::from_bytes(visit);
+        let ask = next_of(first, transaction, Scene::Medical)?;
+        let about = who_of(first)?;
+        let who = Who { subject: about.subject, pairwise: about.pairwise, assurance: about.assurance };
+        let live = self.live();
+        let Some(turn) = medical::turn(&case, &live.medical.unknown) else {
+            return Err(Refusal::internal());
+        };
+        if let Turn::GiveUp = turn {
+            let act = medical::MedicalAct::from_infno(case.infno).ok_or_else(Refusal::internal)?;
+            return self.end_step(&ask, who, visit, medical::given_up(act)).await;
+        }
+        let institution = live.medical.institution.iter().find(|known| known.code == case.institution);
+        let line = institution.and_then(|institution| {
+            let port = self.insurer(&live, institution, &case.insured_region)?;
+            Some((port, self.sender(&ask, institution, &case.insured_region)))
+        });
+        let Some((port, sender)) = line else {
+            return self.put_step_off(&ask, who, visit, Reason::InsurerUnknown, false).await;
+        };
+        let open = Open { ask, who, visit, port, sender: sender? };
+        match turn {
+            Turn::Inquire(order) => self.inquire_step(open, order).await,
+            Turn::Reverse(order) => self.reverse_step(open, order).await,
+            Turn::CancelBatch(order) => self.cancel_step_batch(open, &order).await,
+            Turn::GiveUp => Ok(()),
+        }
+    }
+
+    async fn inquire_step(&self, open: Open, order: OpenOrder) -> Result<(), Refusal> {
+        let act = order.act;
+        let found = open.port.inquire(open.sender, order, limits::DEADLINE_DEFAULT).await;
+        fault::point(fault::Point::TaskInquired);
+        let why = match found {
+            Ok(Inquiry::Happened(answer)) if medical::fits(act, &answer.said) => {
+                return self
+                    .commit_insurers_word(&open.ask, open.who, (open.visit, act), Ok(answer))
+                    .await
+                    .map(drop);
+            }
+            Ok(Inquiry::Happened(_) | Inquiry::NotFound | Inquiry::CannotTell)
+            | Err(PortError::Refused(_)) => {
+                return self
+                    .put_step_off(&open.ask, open.who, open.visit, Reason::OutcomePending, true)
+                    .await;
+            }
+            Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
+                Reason::BackendUnavailable
+            }
+        };
+        self.put_step_off(&open.ask, open.who, open.visit, why, false).await
+    }
+
+    async fn reverse_step(&self, open: Open, order: OpenOrder) -> Result<(), Refusal> {
+        let said = open.port.reverse(open.sender, order, limits::DEADLINE_DEFAULT).await;
+        fault::point(fault::Point::TaskUndone);
+        match said {
+            Ok(Reversal::TakenBack | Reversal::NothingThere) => {
+                self.end_step(&open.ask, open.who, open.visit, End::TakenBack).await
+            }
+            Err(PortError::Refused(_)) => {
+                self.put_step_off(&open.ask, open.who, open.visit, Reason::InsurerRefused, false).await
+            }
+            Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
+                self.put_step_off(&open.ask, open.who, open.visit, Reason::BackendUnavailable, false).await
+            }
+        }
+    }
+
+    async fn cancel_step_batch(&self, open: Open, order: &OpenOrder) -> Result<(), Refusal> {
+        let answer = open.port.call(open.sender, cancel_batch(order), limits::DEADLINE_DEFAULT).await;
+        fault::point(fault::Point::TaskUndone);
+        match answer {
+            // A refusal says that there is no such batch.
+            Ok(_) | Err(PortError::Refused(_)) => {
+                self.end_step(&open.ask, open.who, open.visit, End::TakenBack).await
+            }
+            Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
+                self.put_step_off(&open.ask, open.who, open.visit, Reason::BackendUnavailable, false).await
+            }
+        }
+    }
+
+    async fn end_step(&self, ask: &Ask, who: Who, visit: TransactionId, end: End) -> Result<(), Refusal> {
+        let transaction = ask.transaction;
+        let touches = vec![medical::visit_key(visit), medical::case_key(transaction)];
+        self.commit(ask, touches, move |view, now| medical::ended(view, &who, transaction, end, now))
+            .await
+            .map(drop)
+    }
+
+    /// A turn brought nothing. `inquired` says that there is no more to ask.
+    async fn put_step_off(
+        &self,
+        ask: &Ask,
+        who: Who,
+        visit: TransactionId,
+        why: Reason,
+        inquired: bool,
+    ) -> Result<(), Refusal> {
+        let transaction = ask.transaction;
+        let policy = self.live().medical.unknown.clone();
+        let jitter = Jitter::draw(&*self.rng);
+        let touches = vec![medical::visit_key(visit), medical::case_key(transaction)];
+        self.commit(ask, touches, move |view, now| {
+            medical::unresolved(view, &who, transaction, now, &policy, why, inquired, jitter)
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Ends a step that people have settled at the insurer.
+    pub(super) async fn end_medical_case(
+        &self,
+        transaction: TransactionId,
+        operator: &Arc<str>,
+    ) -> Result<(), Refusal> {
+        let steps = self.store.steps(transaction).await?;
+        let first = steps.first().ok_or_else(Refusal::internal)?;
+        let case: MedicalCase = self.peek(transaction.as_bytes()).await?.ok_or_else(Refusal::internal)?;
+        let visit: [u8; 16] = case.visit.as_slice().try_into().map_err(|_| Refusal::internal())?;
+        let mut ask = next_of(first, transaction, Scene::Medical)?;
+        ask.meta.operator = Arc::clone(operator);
+        ask.meta.method = "CloseTask";
+        let about = who_of(first)?;
+        let who = Who { subject: about.subject, pairwise: about.pairwise, assurance: about.assurance };
+        self.end_step(&ask, who, TransactionId::from_bytes(visit), End::TakenBack).await
+    }
+}
