@@ -116,6 +116,10 @@ pub enum PortError {
 
 /// What an inquiry found out about an order whose outcome was unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one turn of one task, and a box would help nobody"
+)]
 pub enum Inquiry {
     /// It was carried out, and this is its whole answer.
     Happened(MedicalAnswer),
