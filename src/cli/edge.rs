@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn health_knows_the_terminals_services_and_not_the_peers() {
         let services = services();
-        assert_eq!(services.len(), 6, "{services:?}");
+        assert_eq!(services.len(), 7, "{services:?}");
         assert!(services.contains("onecard.transit.v1.TransitService"));
         assert!(services.iter().all(|service| !service.contains("federation")));
     }

@@ -90,7 +90,7 @@ mod tests {
             }
         }
         assert_eq!(list("").len(), files);
-        assert_eq!(list("codes/").len(), 4);
+        assert_eq!(list("codes/").len(), 5);
         assert!(read("../Cargo.toml").is_none());
     }
 
