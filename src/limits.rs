@@ -404,6 +404,15 @@ pub const SIP2_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Connections to one library.
 pub const SIP2_CONNECTIONS_MAX: usize = 4;
 
+/// Messages at once to one insurer's platform: at 50 ms an answer 10,000 a second.
+pub const NHSA_IN_FLIGHT_MAX: usize = 512;
+
+/// One answer of an insurer. Its largest are files of a day's settlements.
+pub const NHSA_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Numbers of answers that are remembered, to tell one that comes twice.
+pub const NHSA_REFERENCES_MAX: usize = 1_024;
+
 /// A retry budget is this share of the calls, in percent.
 pub const RETRY_BUDGET_PERCENT: u32 = 20;
 

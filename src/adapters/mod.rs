@@ -11,6 +11,8 @@
 //! idempotent once its bytes may have been read by the backend; it answers
 //! "unknown" and lets the scene inquire.
 
+mod gate;
+pub mod nhsa;
 pub mod settlement_file;
 pub mod sip2;
 

@@ -11,6 +11,8 @@ pub enum KeyName {
     Federation,
     /// SM2: signs e-card codes.
     Ecard,
+    /// SM2: signs messages to a medical insurer.
+    Medical,
     /// SM4: issuer root of the sandbox card suite (chip authentication).
     CardRoot,
     /// SM4: joint transit root of the sandbox card suite.
@@ -26,6 +28,7 @@ impl KeyName {
         KeyName::Journal,
         KeyName::Federation,
         KeyName::Ecard,
+        KeyName::Medical,
         KeyName::CardRoot,
         KeyName::TransitRoot,
         KeyName::Pseudonym,
@@ -38,6 +41,7 @@ impl KeyName {
             KeyName::Journal => "journal",
             KeyName::Federation => "federation",
             KeyName::Ecard => "ecard",
+            KeyName::Medical => "medical",
             KeyName::CardRoot => "card-root",
             KeyName::TransitRoot => "transit-root",
             KeyName::Pseudonym => "pseudonym",
@@ -48,7 +52,7 @@ impl KeyName {
     /// Whether it is an SM2 key; all others are SM4 keys.
     pub const fn is_sm2(self) -> bool {
         match self {
-            KeyName::Journal | KeyName::Federation | KeyName::Ecard => true,
+            KeyName::Journal | KeyName::Federation | KeyName::Ecard | KeyName::Medical => true,
             KeyName::CardRoot | KeyName::TransitRoot | KeyName::Pseudonym | KeyName::Seal => false,
         }
     }

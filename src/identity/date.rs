@@ -2,7 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{Timestamp, civil::Date, tz::Offset};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::Offset,
+};
 
 use crate::model::{BadId, Millis};
 
@@ -17,9 +21,14 @@ const SHANGHAI: Offset = Offset::constant(8);
 /// The business date of an instant: the day in Asia/Shanghai. Instants beyond the
 /// calendar are taken as its first or last.
 pub fn business_date(at_ms: Millis) -> Date {
+    local_time(at_ms).date()
+}
+
+/// The wall clock in Asia/Shanghai at an instant, as forms of the sector write it.
+pub fn local_time(at_ms: Millis) -> DateTime {
     let bounded = at_ms.clamp(Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
     let instant = Timestamp::from_millisecond(bounded).unwrap_or(Timestamp::UNIX_EPOCH);
-    SHANGHAI.to_datetime(instant).date()
+    SHANGHAI.to_datetime(instant)
 }
 
 /// Whether a last good day is over at `now_ms`; `valid_until` is yyyymmdd, 0 for
@@ -40,6 +49,12 @@ pub fn date_of_yyyymmdd(day: u32) -> Option<Date> {
     let year = i16::try_from(day / 10_000).ok()?;
     let (month, day_of_month) = (i8::try_from(day / 100 % 100).ok()?, i8::try_from(day % 100).ok()?);
     Date::new(year, month, day_of_month).ok()
+}
+
+/// The instant of a wall clock in Asia/Shanghai.
+pub fn instant_of_local(time: DateTime) -> Millis {
+    let within_day = time.time().duration_since(jiff::civil::Time::midnight()).as_millis();
+    business_day_start_ms(time.date()) + i64::try_from(within_day).unwrap_or(0)
 }
 
 /// When a business day begins, in milliseconds UTC. It ends where the next begins.

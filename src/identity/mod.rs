@@ -34,7 +34,8 @@ mod uscc;
 pub use card::{CardIdentifier, CardNumber, CheckDigitWarning};
 pub use codes::{BadCodeTable, CodeRow, CodeTable, CodeTables};
 pub use date::{
-    BirthDate, CardDate, business_date, business_day_start_ms, date_of_yyyymmdd, validity_is_over, yyyymmdd,
+    BirthDate, CardDate, business_date, business_day_start_ms, date_of_yyyymmdd, instant_of_local,
+    local_time, validity_is_over, yyyymmdd,
 };
 pub use document::{DocumentKind, DocumentNumber};
 pub use ethnicity::Ethnicity;

@@ -5,6 +5,7 @@
 pub mod card_files;
 pub mod files;
 pub mod ils;
+pub mod insurer;
 pub mod people;
 pub mod pki;
 pub mod tour;

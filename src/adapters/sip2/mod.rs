@@ -24,11 +24,7 @@ mod pool;
 mod tests;
 pub mod wire;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
@@ -36,10 +32,12 @@ use tracing::Instrument as _;
 pub use self::charset::{BadCharset, Charset};
 pub use self::options::{BadSip2Options, Sip2Options};
 use self::pool::{Lost, Pool};
-use super::{CallEnd, Observer};
+use super::{
+    CallEnd, Observer,
+    gate::{Gate, Health},
+};
 use crate::{
-    limits,
-    model::{Breaker, BreakerState, Clock, Reason, RetryBudget},
+    model::{BreakerState, Clock, Reason, Resting},
     scenes::library::{
         Before, Declined, Inquiry, LibraryAnswer, LibraryOrder, LibraryPort, NotSent, PortError, Unknown,
     },
@@ -55,8 +53,7 @@ pub struct Sip2Adapter {
 
 struct Backend {
     pool: Pool,
-    breaker: Mutex<Breaker>,
-    budget: Mutex<RetryBudget>,
+    gate: Gate,
 }
 
 /// What is asked of a library in one admitted call.
@@ -98,12 +95,12 @@ impl Sip2Adapter {
     pub fn with(&self, libraries: BTreeMap<String, Sip2Options>) -> Result<Self, BadSip2Options> {
         let mut backends = BTreeMap::new();
         for (code, options) in libraries {
-            let breaker = Mutex::new(Breaker::new(options.breaker.clone()));
+            let (clock, observer) = (self.clock.clone(), self.observer.clone());
+            let gate = Gate::new(code.clone(), options.breaker.clone(), clock, observer);
             let pool = Pool::new(code.clone(), options, self.clock.clone(), self.observer.clone())?;
-            let budget = Mutex::new(RetryBudget::of(limits::RETRY_BUDGET_PERCENT));
             let backend = match self.backends.get(&code) {
                 Some(known) if known.pool.is_as(&pool) => Arc::clone(known),
-                Some(_) | None => Arc::new(Backend { pool, breaker, budget }),
+                Some(_) | None => Arc::new(Backend { pool, gate }),
             };
             backends.insert(code, backend);
         }
@@ -118,7 +115,7 @@ impl Sip2Adapter {
 
     /// State of a library's breaker; `None` for an unknown code.
     pub fn breaker_state(&self, library: &str) -> Option<BreakerState> {
-        self.backends.get(library).map(|backend| backend.breaker().state())
+        self.backends.get(library).map(|backend| backend.gate.state())
     }
 
     /// Asks for the status on connections that have been idle for long, once. The
@@ -182,8 +179,8 @@ impl Sip2Adapter {
     ) -> Result<Got, PortError> {
         let until = tokio::time::Instant::now() + within;
         let patient = within >= backend.pool.patience();
-        let probe = Admitted::ask(self, backend, &order.library)?;
-        backend.budget().called();
+        let resting = |resting: Resting| PortError::NotSent(NotSent { why: resting.to_string() });
+        let pass = backend.gate.admit().map_err(resting)?;
         let mut got = backend.attempt(order, ask, until).await;
         let is_read = match ask {
             Ask::Observe | Ask::Inquire(_) => true,
@@ -195,10 +192,10 @@ impl Sip2Adapter {
             Err(Lost::Unknown(_)) => is_read,
             Err(Lost::Busy | Lost::Declined(_)) | Ok(_) => false,
         };
-        if repeats && backend.budget().take() {
+        if repeats && backend.gate.may_repeat() {
             got = backend.attempt(order, ask, until).await;
         }
-        probe.report(&got, patient);
+        pass.report(health_of(&got, patient));
         got.map_err(|lost| port_error(lost, is_read))
     }
 }
@@ -222,73 +219,6 @@ impl Backend {
             lease.give_back();
         }
         got
-    }
-
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A call the breaker let through. Dropped without a report (the caller went
-/// away) it gives a probe's place back.
-struct Admitted<'a> {
-    adapter: &'a Sip2Adapter,
-    backend: &'a Backend,
-    library: &'a str,
-    reported: bool,
-}
-
-impl<'a> Admitted<'a> {
-    fn ask(adapter: &'a Sip2Adapter, backend: &'a Backend, library: &'a str) -> Result<Self, PortError> {
-        let asked = Admitted { adapter, backend, library, reported: false };
-        let admitted = asked.tell(|breaker| breaker.admit(adapter.clock.now_ms()));
-        match admitted {
-            Ok(()) => Ok(asked),
-            Err(resting) => {
-                let mut asked = asked;
-                asked.reported = true;
-                Err(PortError::NotSent(NotSent { why: resting.to_string() }))
-            }
-        }
-    }
-
-    /// A caller who could not wait for a usual answer proves nothing against the
-    /// library, or one terminal with short deadlines would close it for all.
-    fn report(mut self, got: &Result<Got, Lost>, patient: bool) {
-        self.reported = true;
-        let now = self.adapter.clock.now_ms();
-        self.tell(|breaker| match got {
-            Ok(_) | Err(Lost::Declined(_)) => breaker.succeeded(),
-            Err(Lost::NotSent(_) | Lost::Unknown(_)) if patient => breaker.failed(now),
-            Err(Lost::NotSent(_) | Lost::Unknown(_) | Lost::Busy) => breaker.withdrawn(now),
-        });
-    }
-
-    /// Changes the breaker and tells the observer when its state changed.
-    fn tell<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
-        let (before, after, answer) = {
-            let mut breaker = self.backend.breaker();
-            let before = breaker.state();
-            let answer = change(&mut breaker);
-            (before, breaker.state(), answer)
-        };
-        if before != after {
-            self.adapter.observer.breaker(self.library, after);
-        }
-        answer
-    }
-}
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        if !self.reported {
-            let now = self.adapter.clock.now_ms();
-            self.tell(|breaker| breaker.withdrawn(now));
-        }
     }
 }
 
@@ -325,6 +255,16 @@ impl LibraryPort for Sip2Adapter {
                 Got::Before(_) | Got::Answer(_) => Ok(Inquiry::CannotTell),
             }
         })
+    }
+}
+
+/// A caller who could not wait for a usual answer proves nothing against the
+/// library, or one terminal with short deadlines would close it for all.
+fn health_of(got: &Result<Got, Lost>, patient: bool) -> Health {
+    match got {
+        Ok(_) | Err(Lost::Declined(_)) => Health::Well,
+        Err(Lost::NotSent(_) | Lost::Unknown(_)) if patient => Health::Sick,
+        Err(Lost::NotSent(_) | Lost::Unknown(_) | Lost::Busy) => Health::Unclear,
     }
 }
 

@@ -19,6 +19,11 @@ macro_rules! acts {
                 match self { $(MedicalAct::$variant => $infno,)* }
             }
 
+            /// One word, for metrics.
+            pub const fn word(self) -> &'static str {
+                match self { $(MedicalAct::$variant => stringify!($variant),)* }
+            }
+
             /// The act of a journalled number.
             pub const fn from_infno(infno: u32) -> Option<Self> {
                 match infno { $($infno => Some(MedicalAct::$variant),)* _ => None }
