@@ -5,6 +5,7 @@ mod caps;
 mod cards;
 mod deny;
 mod import;
+mod insurer;
 mod kept;
 mod library;
 mod medical;

@@ -12,7 +12,8 @@ use std::{
 use futures_util::future::BoxFuture;
 use prost::Message as _;
 
-use super::super::*;
+pub use super::insurer::FakeInsurer;
+use super::{super::*, insurer::medical_policy};
 use crate::{
     crypto::{
         ChipChallenge, HolderKeys, KeyName, SandboxSuite, Sm2PublicKey, SoftVault, TapRecord, VirtualChip,
@@ -28,9 +29,6 @@ use crate::{
         library::{
             Before, Inquiry, InquiryPolicy, Library, LibraryAnswer, LibraryOrder, LibraryPolicy, LibraryPort,
             PortError,
-        },
-        medical::{
-            self, MedicalAnswer, MedicalOrder, MedicalPolicy, MedicalPort, OpenOrder, Reversal, Sender,
         },
         transit::FareBook,
     },
@@ -209,67 +207,6 @@ impl LibraryPort for FakeLibrary {
         let found = self.inquiries.lock().expect("no panic").pop_front();
         Box::pin(async move { found.expect("the test says what the library finds") })
     }
-}
-
-/// An insurer that answers as it was told, in order, and remembers what it was asked.
-#[derive(Default)]
-pub struct FakeInsurer {
-    pub answers: Mutex<VecDeque<Result<MedicalAnswer, medical::PortError>>>,
-    pub inquiries: Mutex<VecDeque<Result<medical::Inquiry, medical::PortError>>>,
-    pub reversals: Mutex<VecDeque<Result<Reversal, medical::PortError>>>,
-    pub called: Mutex<Vec<(Sender, MedicalOrder)>>,
-    pub reversed: Mutex<Vec<OpenOrder>>,
-}
-
-impl MedicalPort for FakeInsurer {
-    fn call(
-        &self,
-        sender: Sender,
-        order: MedicalOrder,
-        _: Duration,
-    ) -> BoxFuture<'_, Result<MedicalAnswer, medical::PortError>> {
-        self.called.lock().expect("no panic").push((sender, order));
-        let answer = self.answers.lock().expect("no panic").pop_front();
-        Box::pin(async move { answer.expect("the test says what the insurer answers") })
-    }
-
-    fn inquire(
-        &self,
-        _: Sender,
-        _: OpenOrder,
-        _: Duration,
-    ) -> BoxFuture<'_, Result<medical::Inquiry, medical::PortError>> {
-        let found = self.inquiries.lock().expect("no panic").pop_front();
-        Box::pin(async move { found.expect("the test says what the insurer finds") })
-    }
-
-    fn reverse(
-        &self,
-        _: Sender,
-        open: OpenOrder,
-        _: Duration,
-    ) -> BoxFuture<'_, Result<Reversal, medical::PortError>> {
-        self.reversed.lock().expect("no panic").push(open);
-        let said = self.reversals.lock().expect("no panic").pop_front();
-        Box::pin(async move { said.expect("the test says what a reversal brings") })
-    }
-}
-
-fn medical_policy() -> MedicalPolicy {
-    let mut policy: MedicalPolicy = toml::from_str(
-        r#"
-        [[institution]]
-        participant = "clinic"
-        code = "H11010500001"
-        name = "样例医院"
-        region = "110105"
-        insurer = "insurer"
-        "#,
-    )
-    .expect("a policy");
-    policy.codes = toml::from_str(include_str!("../../../config/codes/medical.toml")).expect("code tables");
-    policy.check().expect("right");
-    policy
 }
 
 const PARTICIPANTS: &str = r#"
