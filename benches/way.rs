@@ -126,7 +126,7 @@ fn envelopes(bench: &mut Criterion) {
         Envelopes::new(province, Arc::clone(&vault) as _, Arc::new(SystemClock), Arc::new(SystemRng))
     };
     let (here, there) = (side(110_000), side(120_000));
-    let content = || Content::DenyListAccepted(DenyListAccepted { version: 7, epoch: Some(0) });
+    let content = || Content::DenyListAccepted(DenyListAccepted { version: 7, epoch: None });
     bench.bench_function("envelope seal", |bench| {
         bench.iter(|| here.seal(120_000, content(), &[], "", &trust).expect("signs"));
     });
@@ -153,13 +153,8 @@ fn receipts(bench: &mut Criterion) {
         batch_header: vec![3; 160].into(),
         signature: [4; 64],
     };
-    let committed = Committed {
-        entry: Arc::new(entry),
-        detail: Default::default(),
-        parts: Vec::new(),
-        receipt,
-        replayed: false,
-    };
+    let committed =
+        Committed { entry: Arc::new(entry), detail: Default::default(), parts: Vec::new(), receipt, replayed: false };
     bench.bench_function("receipt projection", |bench| bench.iter(|| answer(black_box(&committed))));
 }
 
