@@ -7,7 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use onecard::{
     api::{Fields, answer, fingerprint, parse_header},
     crypto::{CardSuite, KeyName, KeyVault, SandboxSuite, Sm2PublicKey, SoftVault, TapRecord},
-    federation::Envelopes,
+    federation::{Envelopes, Sealed},
     gateway::OperatorLine,
     model::{
         Millis, PairwiseHolder, Receipt, Subject, SystemClock, SystemRng, TransactionId, View,
@@ -126,13 +126,14 @@ fn envelopes(bench: &mut Criterion) {
         Envelopes::new(province, Arc::clone(&vault) as _, Arc::new(SystemClock), Arc::new(SystemRng))
     };
     let (here, there) = (side(110_000), side(120_000));
+    let question = Sealed::Question { to_run: Some(there.run()) };
     let content = || Content::DenyListAccepted(DenyListAccepted { version: 7, epoch: None });
     bench.bench_function("envelope seal", |bench| {
-        bench.iter(|| here.seal(120_000, content(), &[], "", &trust).expect("signs"));
+        bench.iter(|| here.seal(120_000, content(), question, "", &trust).expect("signs"));
     });
     bench.bench_function("envelope open", |bench| {
         bench.iter_batched(
-            || here.seal(120_000, content(), &[], "", &trust).expect("signs").0,
+            || here.seal(120_000, content(), question, "", &trust).expect("signs").0,
             |envelope| there.open(&envelope, 110_000, None, &trust).expect("right"),
             criterion::BatchSize::SmallInput,
         );

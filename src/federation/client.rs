@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, watch};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::{
-    envelope::{Envelopes, Opened},
+    envelope::{Envelopes, Opened, RunId, Sealed},
+    run::{Came, PeerRun},
     wire,
 };
 use crate::{
@@ -76,6 +77,7 @@ struct Peer {
     client: PeerServiceClient<Channel>,
     places: Semaphore,
     breaker: Mutex<Breaker>,
+    run: PeerRun,
 }
 
 /// A peer that is away is asked again within seconds of its return: gates of its
@@ -201,6 +203,7 @@ impl PeerClients {
                 client: PeerServiceClient::new(channel).max_decoding_message_size(limits::UPLOAD_BYTES_MAX),
                 places: Semaphore::new(CALLS_PER_PEER_MAX),
                 breaker: Mutex::new(Breaker::new(BREAKER)),
+                run: PeerRun::default(),
             };
             show(member.region, BreakerState::Closed);
             peers.insert(member.region, Arc::new(peer));
@@ -290,21 +293,29 @@ impl PeerClients {
     async fn ask(&self, peer: &Peer, content: Content, traceparent: &str) -> Result<Content, PeerError> {
         let _place =
             peer.places.acquire().await.map_err(|_| PeerError::Unreachable("shutting down".into()))?;
-        match self.ask_once(peer, content.clone(), traceparent).await {
+        let send = |to_run| self.send(peer, to_run, content.clone(), traceparent);
+        match peer.run.ask(&send).await {
             Err(PeerError::Unreachable(why)) => {
                 tracing::debug!(peer = peer.province, why, "asking a peer again");
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                self.ask_once(peer, content, traceparent).await
+                peer.run.ask(&send).await
             }
             done => done,
         }
     }
 
-    async fn ask_once(&self, peer: &Peer, content: Content, traceparent: &str) -> Result<Content, PeerError> {
+    async fn send(
+        &self,
+        peer: &Peer,
+        to_run: Option<RunId>,
+        content: Content,
+        traceparent: &str,
+    ) -> Result<Came, PeerError> {
         let unreachable = |why: String| PeerError::Unreachable(why);
         let (envelopes, live, to) = (Arc::clone(&self.envelopes), self.gateway.live(), peer.province);
         let parent = traceparent.to_owned();
-        let sealed = self.pool.run(move || envelopes.seal(to, content, &[], &parent, &live.trust)).await;
+        let question = Sealed::Question { to_run };
+        let sealed = self.pool.run(move || envelopes.seal(to, content, question, &parent, &live.trust)).await;
         let (envelope, id) = sealed
             .map_err(|refusal| unreachable(refusal.reason.code().into()))?
             .map_err(|error| unreachable(error.to_string()))?;
@@ -316,14 +327,20 @@ impl PeerClients {
         request.set_timeout(limits::PEER_CALL_MAX);
         let answer =
             peer.client.clone().exchange(request).await.map_err(|status| unreachable(status.to_string()))?;
-        let envelope = answer.into_inner().envelope.ok_or_else(|| unreachable("an empty answer".into()))?;
+        let answer = answer.into_inner();
+        let Some(envelope) = answer.envelope else {
+            return match answer.run.try_into() {
+                Ok(run) => Ok(Came::SentBack(run)),
+                Err(_) => Err(unreachable("an empty answer".into())),
+            };
+        };
 
         let (envelopes, live) = (Arc::clone(&self.envelopes), self.gateway.live());
         let opened = self.pool.run(move || envelopes.open(&envelope, to, Some(id), &live.trust)).await;
         let Opened { content, .. } = opened
             .map_err(|refusal| unreachable(refusal.reason.code().into()))?
             .map_err(|refused| unreachable(refused.to_string()))?;
-        Ok(content)
+        Ok(Came::Answer(Box::new(content)))
     }
 }
 

@@ -1,4 +1,8 @@
 //! Envelopes: signed over the very bytes that travel, fresh, for us, and once.
+//!
+//! Once: a question names the run of the process it is for, so that what another
+//! process has seen is nothing here (docs/decisions/0014), and the ids of a run are
+//! remembered as long as its envelopes are fresh.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -43,6 +47,8 @@ pub enum EnvelopeRefused {
     Altered,
     #[error("the signature is not the sender's")]
     SignatureWrong,
+    #[error("the envelope is for another run of this gateway")]
+    OtherRun,
     #[error("the envelope was seen before")]
     Replayed,
     #[error("the answer belongs to another question")]
@@ -61,9 +67,22 @@ pub struct Opened {
     pub content: Content,
 }
 
+/// A process of a gateway from its start to its end, by a random id.
+pub type RunId = [u8; 16];
+
+/// What is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealed {
+    /// A question to a run of the receiver; `None` when it has not told its run yet.
+    Question { to_run: Option<RunId> },
+    /// The answer to the question of this id.
+    AnswerTo([u8; 16]),
+}
+
 /// Seals our envelopes and opens others'.
 pub struct Envelopes {
     province: u32,
+    run: RunId,
     vault: Arc<dyn KeyVault>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -78,11 +97,17 @@ impl std::fmt::Debug for Envelopes {
 
 impl Envelopes {
     pub fn new(province: u32, vault: Arc<dyn KeyVault>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Envelopes { province, vault, clock, rng, seen: Mutex::default() }
+        let mut run = RunId::default();
+        rng.fill(&mut run);
+        Envelopes { province, run, vault, clock, rng, seen: Mutex::default() }
     }
 
-    /// Seals a message to `to`; answers name the question in `in_reply_to`.
-    /// Returns the envelope and its id. Signs: 70 µs.
+    /// The run that questions to us must name.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Seals a message to `to`. Returns the envelope and its id. Signs: 70 µs.
     ///
     /// # Errors
     /// When the vault cannot sign.
@@ -90,16 +115,20 @@ impl Envelopes {
         &self,
         to: u32,
         content: Content,
-        in_reply_to: &[u8],
+        sealed: Sealed,
         traceparent: &str,
         trust: &TrustList,
     ) -> Result<(Envelope, [u8; 16]), VaultError> {
         let body = Message { content: Some(content) }.encode_to_vec();
         let mut id = [0; 16];
         self.rng.fill(&mut id);
+        let (in_reply_to, to_run) = match sealed {
+            Sealed::Question { to_run } => (Vec::new(), to_run.map(Vec::from).unwrap_or_default()),
+            Sealed::AnswerTo(question) => (question.to_vec(), Vec::new()),
+        };
         let header = EnvelopeHeader {
             id: id.to_vec(),
-            in_reply_to: in_reply_to.to_vec(),
+            in_reply_to,
             from: member_code(self.province),
             to: member_code(to),
             standard_version: STANDARD_VERSION,
@@ -107,6 +136,7 @@ impl Envelopes {
             sent_at_ms: self.clock.now_ms(),
             body_hash: sm3(&[&body]).to_vec(),
             traceparent: traceparent.to_owned(),
+            to_run,
         };
         let header = header.encode_to_vec();
         let signature = self.vault.sign(KeyName::Federation, &signed_bytes(&header, &body))?;
@@ -153,6 +183,10 @@ impl Envelopes {
         };
         if !is_the_answer {
             return Err(EnvelopeRefused::NotTheAnswer);
+        }
+        // An answer names our question, which no other run has asked.
+        if answers.is_none() && header.to_run != self.run {
+            return Err(EnvelopeRefused::OtherRun);
         }
         let body_hash = sm3(&[&envelope.body]);
         if header.body_hash != body_hash {

@@ -10,6 +10,7 @@ mod deny_sync;
 mod envelope;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod run;
 mod server;
 mod wire;
 #[cfg(test)]
@@ -17,5 +18,5 @@ mod wire_tests;
 
 pub use client::{PeerClients, PeerLines, PeerTls};
 pub use deny_sync::DenySync;
-pub use envelope::{EnvelopeRefused, Envelopes};
+pub use envelope::{EnvelopeRefused, Envelopes, RunId, Sealed};
 pub use server::routes;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, service::Routes};
 
 use super::{
-    envelope::{EnvelopeRefused, Envelopes, Opened},
+    envelope::{EnvelopeRefused, Envelopes, Opened, Sealed},
     wire::{self, BadMessage},
 };
 use crate::{
@@ -58,12 +58,12 @@ impl PeerServer {
         &self,
         to: u32,
         content: Content,
-        question: [u8; 16],
+        sealed: Sealed,
         trace: String,
     ) -> Result<Envelope, Status> {
         let (envelopes, live) = (Arc::clone(&self.envelopes), self.gateway.live());
-        let sealed = self.pool.run(move || envelopes.seal(to, content, &question, &trace, &live.trust)).await;
-        match sealed {
+        let done = self.pool.run(move || envelopes.seal(to, content, sealed, &trace, &live.trust)).await;
+        match done {
             Ok(Ok((envelope, _))) => Ok(envelope),
             Ok(Err(error)) => {
                 tracing::error!(%error, "an answer to a peer cannot be signed");
@@ -71,6 +71,14 @@ impl PeerServer {
             }
             Err(_) => Err(Status::unavailable("shutting down")),
         }
+    }
+
+    /// Nothing is done. An honest peer does it once after each start of ours, so that
+    /// it is no refusal to journal; a replay from before the start ends here too.
+    fn send_back(&self, caller: u32) -> ExchangeResponse {
+        metrics::envelope_sent_back(caller);
+        tracing::info!(peer = caller, "sent an envelope back: it is for another run of this gateway");
+        ExchangeResponse { envelope: None, run: self.envelopes.run().to_vec() }
     }
 
     async fn answer(&self, opened: Opened) -> Result<Content, PeerError> {
@@ -157,12 +165,16 @@ impl PeerService for PeerServer {
             Status::resource_exhausted(refusal.reason.en())
         })?;
         let envelope = request.into_inner().envelope.unwrap_or_default();
-        let opened = self.open(envelope, caller).await.map_err(|refused| {
-            metrics::envelope_refused(caller);
-            self.gateway.audit_peer_refusal(&format!("{caller:06}"), Reason::PeerNotTrusted);
-            tracing::warn!(peer = caller, why = %refused, "refused an envelope");
-            Status::permission_denied(refused.to_string())
-        })?;
+        let opened = match self.open(envelope, caller).await {
+            Ok(opened) => opened,
+            Err(EnvelopeRefused::OtherRun) => return Ok(Response::new(self.send_back(caller))),
+            Err(refused) => {
+                metrics::envelope_refused(caller);
+                self.gateway.audit_peer_refusal(&format!("{caller:06}"), Reason::PeerNotTrusted);
+                tracing::warn!(peer = caller, why = %refused, "refused an envelope");
+                return Err(Status::permission_denied(refused.to_string()));
+            }
+        };
         let (from, id, trace) = (opened.from, opened.id, opened.traceparent.clone());
         let content = match self.answer(opened).await {
             Ok(content) => content,
@@ -177,7 +189,7 @@ impl PeerService for PeerServer {
                 None => return Err(Status::unavailable(error.to_string())),
             },
         };
-        let envelope = self.seal(from, content, id, trace).await?;
-        Ok(Response::new(ExchangeResponse { envelope: Some(envelope) }))
+        let envelope = self.seal(from, content, Sealed::AnswerTo(id), trace).await?;
+        Ok(Response::new(ExchangeResponse { envelope: Some(envelope), run: Vec::new() }))
     }
 }

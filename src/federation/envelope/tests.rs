@@ -15,6 +15,10 @@ const BEIJING: u32 = 110_000;
 const TIANJIN: u32 = 120_000;
 const HEBEI: u32 = 130_000;
 
+/// Every side's, where a test does not start it again.
+const RUN: RunId = [5; 16];
+const QUESTION: Sealed = Sealed::Question { to_run: Some(RUN) };
+
 static VAULTS: LazyLock<[Arc<SoftVault>; 2]> =
     LazyLock::new(|| [0, 1].map(|_| Arc::new(SoftVault::generate(&SystemRng))));
 
@@ -42,7 +46,8 @@ fn trust() -> TrustList {
 
 fn side(province: u32, vault: usize, now: Millis) -> Envelopes {
     let clock = Arc::new(ManualClock::at(now));
-    Envelopes::new(province, Arc::clone(&VAULTS[vault]) as _, clock, Arc::new(SystemRng))
+    let envelopes = Envelopes::new(province, Arc::clone(&VAULTS[vault]) as _, clock, Arc::new(SystemRng));
+    Envelopes { run: RUN, ..envelopes }
 }
 
 fn content() -> Content {
@@ -50,7 +55,7 @@ fn content() -> Content {
 }
 
 fn sealed() -> (Envelope, [u8; 16]) {
-    side(TIANJIN, 1, NOW).seal(BEIJING, content(), &[], "", &trust()).expect("signs")
+    side(TIANJIN, 1, NOW).seal(BEIJING, content(), QUESTION, "", &trust()).expect("signs")
 }
 
 /// An envelope as Tianjin would sign it with another header or body.
@@ -82,7 +87,9 @@ fn each_fault_of_an_envelope_has_its_name() {
         let refused = open_at_beijing(&signed_with(change), TIANJIN).map(|opened| opened.id);
         assert_eq!(refused, Err(expect));
     }
-    use EnvelopeRefused::{Altered, Malformed, NotForUs, NotTheAnswer, NotTheCaller, Stale, Version};
+    use EnvelopeRefused::{
+        Altered, Malformed, NotForUs, NotTheAnswer, NotTheCaller, OtherRun, Stale, Version,
+    };
     check(NotForUs, |header, _| header.to = "130000".into());
     check(NotForUs, |header, _| header.to = String::new());
     check(NotTheCaller, |header, _| header.from = "130000".into());
@@ -92,6 +99,9 @@ fn each_fault_of_an_envelope_has_its_name() {
     check(Altered, |_, body| body.push(0));
     check(Altered, |header, _| header.body_hash.clear());
     check(NotTheAnswer, |header, _| header.in_reply_to = vec![1; 16]);
+    check(OtherRun, |header, _| header.to_run = vec![6; 16]);
+    check(OtherRun, |header, _| header.to_run = RUN[..15].to_vec());
+    check(OtherRun, |header, _| header.to_run.clear());
     for sent_at in [NOW - 30_001, NOW + 30_001, 0, i64::MIN, i64::MAX] {
         check(Stale, |header, _| header.sent_at_ms = sent_at);
     }
@@ -126,21 +136,21 @@ fn garbage_from_nobody_and_lists_that_do_not_hold_are_refused() {
 #[test]
 fn a_region_cannot_speak_with_anothers_key() {
     // Beijing's key, Tianjin's name.
-    let (envelope, _) = side(TIANJIN, 0, NOW).seal(BEIJING, content(), &[], "", &trust()).expect("signs");
+    let (envelope, _) =
+        side(TIANJIN, 0, NOW).seal(BEIJING, content(), QUESTION, "", &trust()).expect("signs");
     assert_eq!(open_at_beijing(&envelope, TIANJIN).map(|_| ()), Err(EnvelopeRefused::SignatureWrong));
 }
 
 #[test]
 fn an_answer_belongs_to_its_question() {
     let question = [9; 16];
-    let answer = |in_reply_to: &[u8]| {
-        side(TIANJIN, 1, NOW).seal(BEIJING, content(), in_reply_to, "", &trust()).expect("signs").0
-    };
+    let seal =
+        |sealed| side(TIANJIN, 1, NOW).seal(BEIJING, content(), sealed, "", &trust()).expect("signs").0;
     let open =
         |envelope| side(BEIJING, 0, NOW).open(&envelope, TIANJIN, Some(question), &trust()).map(|_| ());
-    assert_eq!(open(answer(&question)), Ok(()));
-    assert_eq!(open(answer(&[8; 16])), Err(EnvelopeRefused::NotTheAnswer));
-    assert_eq!(open(answer(&[])), Err(EnvelopeRefused::NotTheAnswer));
+    assert_eq!(open(seal(Sealed::AnswerTo(question))), Ok(()));
+    assert_eq!(open(seal(Sealed::AnswerTo([8; 16]))), Err(EnvelopeRefused::NotTheAnswer));
+    assert_eq!(open(seal(QUESTION)), Err(EnvelopeRefused::NotTheAnswer));
 }
 
 #[test]
@@ -152,6 +162,32 @@ fn an_envelope_is_taken_once_and_a_forgery_does_not_use_its_id_up() {
     assert_eq!(open(&forged), Err(EnvelopeRefused::SignatureWrong));
     assert_eq!(open(&envelope), Ok(()));
     assert_eq!(open(&envelope), Err(EnvelopeRefused::Replayed));
+}
+
+#[test]
+fn what_was_for_one_run_is_taken_in_no_other() {
+    // Started again at any time by its clock, before or after it was signed: a clock
+    // that a restart has moved lets nothing in.
+    let (seen, _) = sealed();
+    assert!(open_at_beijing(&seen, TIANJIN).is_ok());
+    for now in [NOW - 29_000, NOW, NOW + 29_000] {
+        let clock = Arc::new(ManualClock::at(now));
+        let started_again = Envelopes::new(BEIJING, Arc::clone(&VAULTS[0]) as _, clock, Arc::new(SystemRng));
+        let open = |envelope: &Envelope| started_again.open(envelope, TIANJIN, None, &trust()).map(|_| ());
+        assert_eq!(open(&seen), Err(EnvelopeRefused::OtherRun));
+        // Sealed anew for the run that goes on, the message is heard, and once.
+        let to_run = Sealed::Question { to_run: Some(started_again.run()) };
+        let (anew, _) = side(TIANJIN, 1, NOW).seal(BEIJING, content(), to_run, "", &trust()).expect("signs");
+        assert_eq!(open(&anew), Ok(()));
+        assert_eq!(open(&anew), Err(EnvelopeRefused::Replayed));
+    }
+}
+
+#[test]
+fn who_does_not_know_the_run_names_none() {
+    let unknown = Sealed::Question { to_run: None };
+    let (first, _) = side(TIANJIN, 1, NOW).seal(BEIJING, content(), unknown, "", &trust()).expect("signs");
+    assert_eq!(open_at_beijing(&first, TIANJIN).map(|_| ()), Err(EnvelopeRefused::OtherRun));
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) const TASKS_OPEN: &str = "onecard_tasks_open";
 pub(super) const TASKS_OLDEST_SECONDS: &str = "onecard_tasks_oldest_seconds";
 pub(super) const TASKS_TRIES_MAX: &str = "onecard_tasks_tries_max";
 pub(super) const ENVELOPES_REFUSED: &str = "onecard_envelopes_refused_total";
+pub(super) const ENVELOPES_SENT_BACK: &str = "onecard_envelopes_sent_back_total";
 pub(super) const SHED: &str = "onecard_requests_shed_total";
 pub(super) const COMMIT_BATCH_ENTRIES: &str = "onecard_commit_batch_entries";
 pub(super) const COMMIT_SECONDS: &str = "onecard_commit_seconds";
@@ -94,6 +95,11 @@ pub(super) fn describe() {
             "Documents not looked up after too many that did not fit, by limit. 因核验失败过多而拒绝的证件数（按限制）",
         ),
         (ENVELOPES_REFUSED, Count, "Envelopes of peers refused, by peer. 拒绝的跨区报文数（按对端）"),
+        (
+            ENVELOPES_SENT_BACK,
+            Count,
+            "Envelopes of peers sent back: for another run of this gateway, by peer. 因非本次运行而退回的跨区报文数（按对端）",
+        ),
         (SHED, Count, "Requests shed under load, by rank. 过载时舍弃的请求数（按优先级）"),
         (RETENTION_DROPPED, Count, "Sealed parts dropped after their scene's term. 到期清除的密封内容数"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),

@@ -65,6 +65,11 @@ pub fn envelope_refused(province: u32) {
     counter!(name::ENVELOPES_REFUSED, "peer" => format!("{province:06}")).increment(1);
 }
 
+/// A peer's envelope named another run of this gateway and was sent back.
+pub fn envelope_sent_back(province: u32) {
+    counter!(name::ENVELOPES_SENT_BACK, "peer" => format!("{province:06}")).increment(1);
+}
+
 /// A document was not looked up because too many before it did not fit.
 pub fn guess_limited(limit: GuessLimit) {
     counter!(name::GUESSES_LIMITED, "limit" => limit.name()).increment(1);

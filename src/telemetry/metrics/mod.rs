@@ -22,7 +22,8 @@ pub use edge::{
     server_certificate_expires, tls_reload,
 };
 pub use gateway::{
-    GuessLimit, OpenTasks, TaskEnd, envelope_refused, guess_limited, open_tasks, refused, swept, task_run,
+    GuessLimit, OpenTasks, TaskEnd, envelope_refused, envelope_sent_back, guess_limited, open_tasks, refused,
+    swept, task_run,
 };
 pub use install::{InstallError, install};
 pub use outside::{
