@@ -154,8 +154,13 @@ fn receipts(bench: &mut Criterion) {
         batch_header: vec![3; 160].into(),
         signature: [4; 64],
     };
-    let committed =
-        Committed { entry: Arc::new(entry), detail: Default::default(), parts: Vec::new(), receipt, replayed: false };
+    let committed = Committed {
+        entry: Arc::new(entry),
+        detail: Default::default(),
+        parts: Vec::new(),
+        receipt,
+        replayed: false,
+    };
     bench.bench_function("receipt projection", |bench| bench.iter(|| answer(black_box(&committed))));
 }
 

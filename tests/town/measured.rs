@@ -13,7 +13,7 @@ use crate::support::{acts::stations, expect::approved, on_the_town, python, unti
 
 /// Every label that may appear, and how many values it may have.
 const LABELS: &[(&str, usize)] = &[
-    ("method", 32),
+    ("method", 64),
     ("participant", 16),
     ("outcome", 12),
     ("reason", 64),

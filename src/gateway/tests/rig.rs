@@ -341,7 +341,7 @@ impl Region {
             vault: Arc::clone(&vault) as _,
             suite: Arc::new(SandboxSuite),
             libraries,
-            insurers: [("insurer".to_owned(), Arc::clone(&insurer) as Arc<dyn MedicalPort>)].into(),
+            insurers: [("insurer".to_owned(), Arc::clone(&insurer) as _)].into(),
             live: live(trust),
             clock: Arc::clone(&clock) as _,
             rng: Arc::new(SystemRng),
