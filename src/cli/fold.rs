@@ -4,13 +4,19 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{ledger::Whole, store::read_entries, telemetry::metrics};
+use crate::{
+    ledger::Whole,
+    model::{Clock, Millis},
+    store::read_entries,
+    telemetry::metrics,
+};
 
 /// How often the whole is summed.
 const EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -23,7 +29,7 @@ const RESTS: u32 = 19;
 
 /// Sums the journal in `folder` at once and from then on every few hours, until told
 /// to stop.
-pub async fn in_full(folder: PathBuf, stop: CancellationToken) {
+pub async fn in_full(folder: PathBuf, clock: Arc<dyn Clock>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -33,10 +39,16 @@ pub async fn in_full(folder: PathBuf, stop: CancellationToken) {
         }
         let (folder, told) = (folder.clone(), stop.clone());
         match tokio::task::spawn_blocking(move || fold(&folder, &told)).await {
-            Ok(Ok(whole)) => tell(&whole),
+            Ok(Ok(whole)) => tell(&whole, clock.now_ms()),
             Ok(Err(_)) if stop.is_cancelled() => return,
-            Ok(Err(error)) => tracing::error!(%error, "the journal cannot be summed"),
-            Err(error) => tracing::error!(%error, "the sum of the journal was given up"),
+            Ok(Err(error)) => {
+                metrics::ledger_fold_failed();
+                tracing::error!(%error, "the journal cannot be summed");
+            }
+            Err(error) => {
+                metrics::ledger_fold_failed();
+                tracing::error!(%error, "the sum of the journal was given up");
+            }
         }
     }
 }
@@ -57,8 +69,8 @@ fn fold(folder: &Path, stop: &CancellationToken) -> Result<Whole, crate::store::
     Ok(whole)
 }
 
-fn tell(whole: &Whole) {
-    metrics::ledger_folded(whole.sum_fen, whole.postings);
+fn tell(whole: &Whole, at_ms: Millis) {
+    metrics::ledger_folded(whole.sum_fen, whole.postings, at_ms);
     if let Some(transaction) = &whole.unbalanced {
         let transaction = hex::encode(transaction);
         tracing::error!(sum_fen = %whole.sum_fen, %transaction, "postings of the journal do not sum to zero");

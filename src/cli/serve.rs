@@ -129,7 +129,8 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
                 let (store, clock) = (Arc::clone(store), Arc::clone(&clock));
                 background.spawn(watch::retain(store, file.store.clone(), clock, stop.clone()));
             }
-            background.spawn(fold::in_full(file.store.dir.join("journal"), stop.clone()));
+            let journal = file.store.dir.join("journal");
+            background.spawn(fold::in_full(journal, Arc::clone(&clock), stop.clone()));
         }
         StoreEngine::Postgres => {
             background.spawn(watch::ledger(Arc::clone(&gateway), LEDGER_SUMMED_EVERY, stop.clone()));

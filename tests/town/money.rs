@@ -383,6 +383,8 @@ fn a_days_statement_has_every_fen() {
             })
             .await;
             assert_eq!(stage.metric("beijing", "onecard_ledger_folded_sum_fen", &[]), 0.0);
+            let folded_at = stage.metric("beijing", "onecard_ledger_folded_at_seconds", &[]);
+            assert!(folded_at * 1_000.0 >= first.committed_at_ms as f64, "after the ride: {folded_at}");
             let bus = stage.terminal("bj-bus-bus-01").await;
             assert_eq!(statement(&bus, &date.to_string()).await.lines, [], "one's own only");
             let error =

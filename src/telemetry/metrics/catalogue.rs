@@ -35,6 +35,8 @@ pub(super) const LEDGER_FOLDED_POSTINGS: &str = "onecard_ledger_folded_postings"
 pub(super) const RETENTION_DROPPED: &str = "onecard_retention_dropped_total";
 pub(super) const RETENTION_KEPT: &str = "onecard_retention_kept_entries";
 pub(super) const RETENTION_RAN_SECONDS: &str = "onecard_retention_ran_timestamp_seconds";
+pub(super) const LEDGER_FOLDED_AT_SECONDS: &str = "onecard_ledger_folded_at_seconds";
+pub(super) const LEDGER_FOLD_FAILURES: &str = "onecard_ledger_fold_failures_total";
 pub(super) const CLOCK_OFF_SECONDS: &str = "onecard_clock_off_seconds";
 pub(super) const SIGN_QUEUE: &str = "onecard_sign_queue_batches";
 pub(super) const ADAPTER_CALLS: &str = "onecard_adapter_calls_total";
@@ -102,6 +104,7 @@ pub(super) fn describe() {
         ),
         (SHED, Count, "Requests shed under load, by rank. 过载时舍弃的请求数（按优先级）"),
         (RETENTION_DROPPED, Count, "Sealed parts dropped after their scene's term. 到期清除的密封内容数"),
+        (LEDGER_FOLD_FAILURES, Count, "Readings of the whole journal that failed. 账本全量汇总失败次数"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),
         (DENY_LIST_BEGUN, Count, "Deny lists begun anew, by region. 黑名单重新起始次数（按地区）"),
         (
@@ -142,6 +145,7 @@ pub(super) fn describe() {
             Seconds,
             "When terms were last looked at, seconds since 1970. 上次按期限清除的时刻",
         ),
+        (LEDGER_FOLDED_AT_SECONDS, Seconds, "When that was, seconds since 1970. 上次全量汇总完成的时刻"),
         (TASKS_OPEN, Count, "Open tasks, by kind and state. 未结任务数（按种类、状态）"),
         (TASKS_OLDEST_SECONDS, Seconds, "Age of the oldest open task, by kind. 最久未结任务的时长"),
         (TASKS_TRIES_MAX, Count, "Most tries of an open task, by kind. 未结任务的最多尝试次数"),

@@ -32,6 +32,6 @@ pub use outside::{
 };
 pub use requests::{MethodMetrics, RequestOutcome, RequestRefusal, shed};
 pub use store::{
-    ClockAgainst, clock_off, commit_batch, index_lag, ledger_folded, ledger_sum, pending_transactions,
-    retention_ran, sign_queue,
+    ClockAgainst, clock_off, commit_batch, index_lag, ledger_fold_failed, ledger_folded, ledger_sum,
+    pending_transactions, retention_ran, sign_queue,
 };

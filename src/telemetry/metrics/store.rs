@@ -19,6 +19,7 @@ struct Store {
     retention_dropped: Counter,
     retention_kept: Gauge,
     retention_ran: Gauge,
+    ledger_fold_failures: Counter,
 }
 
 static STORE: LazyLock<Store> = LazyLock::new(|| Store {
@@ -34,6 +35,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| Store {
     retention_dropped: counter!(name::RETENTION_DROPPED),
     retention_kept: gauge!(name::RETENTION_KEPT),
     retention_ran: gauge!(name::RETENTION_RAN_SECONDS),
+    ledger_fold_failures: counter!(name::LEDGER_FOLD_FAILURES),
 });
 
 /// A batch of `entries` was made durable in `took`.
@@ -58,10 +60,17 @@ pub fn ledger_sum(sum_fen: i128) {
     STORE.ledger_sum.set(sum_fen as f64);
 }
 
-/// The whole journal was summed: `postings` of them, to `sum_fen`.
-pub fn ledger_folded(sum_fen: i128, postings: u64) {
+/// The whole journal was summed at `at_ms`: `postings` of them, to `sum_fen`.
+pub fn ledger_folded(sum_fen: i128, postings: u64, at_ms: i64) {
     STORE.ledger_folded_sum.set(sum_fen as f64);
     STORE.ledger_folded_postings.set(postings as f64);
+    // Not there before the first time, and never where a database sums by itself.
+    gauge!(name::LEDGER_FOLDED_AT_SECONDS).set(at_ms as f64 / 1_000.0);
+}
+
+/// The whole journal could not be summed; what the gauges say is from the last time.
+pub fn ledger_fold_failed() {
+    STORE.ledger_fold_failures.increment(1);
 }
 
 /// The terms of retention were looked at: so many sealed parts were dropped, so many
