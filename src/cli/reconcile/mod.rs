@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     adapters::settlement_file::{self, Format},
+    crypto::sm3,
     gateway::CaseWork,
     identity::business_date,
     ledger::matching::{
@@ -219,6 +220,7 @@ impl ReconcileArgs {
             participant_file: files.participant.clone(),
             bank_file: files.bank.clone(),
             known: read.known(),
+            hash: sm3,
         };
         let outcome = reconcile(input, &rules.rules)?;
         Ok(Compared { read, outcome, transaction_found })

@@ -13,7 +13,7 @@ fn missing() -> NewCase {
     let participant = "bj-metro".parse().expect("well formed");
     let transaction = "110000-000-0192a3b4c5d6-9f8e7d6c5b4a".parse().expect("well formed");
     NewCase {
-        id: CaseId::of_missing(&participant, Side::Participant, transaction),
+        id: CaseId::of_missing(&participant, Side::Participant, transaction, crate::crypto::sm3),
         participant,
         file: Side::Participant,
         kind: ExceptionKind::MissingAtParticipant,
@@ -23,6 +23,13 @@ fn missing() -> NewCase {
         ours: Some(Fen::new(300)),
         theirs: None,
     }
+}
+
+#[test]
+fn ids_of_cases_are_what_they_ever_were() {
+    // SM3 of tag, participant, file, code and transaction, a zero byte between them; its
+    // first half.
+    assert_eq!(missing().id.to_string(), "c7678b55bf3324567feb263b9f3273a1");
 }
 
 #[tokio::test]

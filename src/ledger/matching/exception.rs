@@ -5,10 +5,12 @@
 use std::{fmt, str::FromStr};
 
 use jiff::civil::Date;
-use sm3::{Digest, Sm3};
 
 use super::{Owner, Record, Side, State};
 use crate::model::{BadId, Fen, ParticipantId, TransactionId};
+
+/// SM3 over the concatenation of parts. It is handed in: the ledger has no cryptography.
+pub type Hash = fn(&[&[u8]]) -> [u8; 32];
 
 /// The kinds of exceptions, in the order in which they are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
@@ -161,24 +163,28 @@ impl CaseId {
     }
 
     /// The exception that a side's file does not have our transaction.
-    pub fn of_missing(participant: &ParticipantId, file: Side, transaction: TransactionId) -> Self {
+    pub fn of_missing(
+        participant: &ParticipantId,
+        file: Side,
+        transaction: TransactionId,
+        hash: Hash,
+    ) -> Self {
         let kind = match file {
             Side::Participant => ExceptionKind::MissingAtParticipant,
             Side::Bank => ExceptionKind::MissingAtBank,
             Side::Journal => ExceptionKind::MissingInJournal,
         };
         let about = transaction.to_string();
-        CaseId::hash(&[participant.as_str(), file.name(), kind.code(), &about])
+        CaseId::over(&[participant.as_str(), file.name(), kind.code(), &about], hash)
     }
 
-    fn hash(parts: &[&str]) -> Self {
-        let mut hasher = Sm3::new();
-        hasher.update(b"onecard/reconciliation/exception/v1");
+    fn over(parts: &[&str], hash: Hash) -> Self {
+        let mut bytes: Vec<&[u8]> = vec![b"onecard/reconciliation/exception/v1"];
         for part in parts {
-            hasher.update([0]);
-            hasher.update(part.as_bytes());
+            bytes.push(&[0]);
+            bytes.push(part.as_bytes());
         }
-        let digest: [u8; 32] = hasher.finalize().into();
+        let digest = hash(&bytes);
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         CaseId(id)
@@ -264,14 +270,14 @@ pub(super) fn id_of(
     file: Side,
     difference: &Difference,
     trio: &Trio,
-    under: Date,
-    count: usize,
+    (under, count): (Date, usize),
+    hash: Hash,
 ) -> CaseId {
     let ours = trio.journal.as_ref();
     let in_what = match difference {
         Difference::MissingAtParticipant | Difference::MissingAtBank => {
             if let Some(transaction) = ours.and_then(|record| record.transaction) {
-                return CaseId::of_missing(participant, file, transaction);
+                return CaseId::of_missing(participant, file, transaction, hash);
             }
             String::new()
         }
@@ -285,7 +291,7 @@ pub(super) fn id_of(
     let about = ours.or_else(|| trio.of(file)).map(about).unwrap_or_default();
     let parts =
         [participant.as_str(), file.name(), difference.kind().code(), &about, &in_what, &count.to_string()];
-    CaseId::hash(&parts)
+    CaseId::over(&parts, hash)
 }
 
 fn amount_of(record: Option<&Record>) -> i64 {

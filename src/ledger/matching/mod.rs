@@ -18,7 +18,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use exception::{CaseId, Difference, Exception, ExceptionKind, Trio};
+pub use exception::{CaseId, Difference, Exception, ExceptionKind, Hash, Trio};
 pub use journal::{JournalSide, Read, Wanted};
 pub use reconcile::{Carried, Input, Known, Outcome, Sum, Tally, reconcile};
 pub use record::{Key, Record, Side, State};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 
 use super::{
-    CaseId, Difference, Exception, Record, Rules, Side, State, Trio, days_apart,
+    CaseId, Difference, Exception, Hash, Record, Rules, Side, State, Trio, days_apart,
     exception::id_of,
     pair::{Base, Paired, pair},
 };
@@ -27,6 +27,8 @@ pub struct Input {
     pub bank_file: Option<Vec<Record>>,
     /// What the journal has of earlier runs.
     pub known: BTreeMap<CaseId, Known>,
+    /// Makes the ids of exceptions.
+    pub hash: Hash,
 }
 
 /// What an earlier run left of an exception, as far as matching asks.
@@ -100,6 +102,7 @@ pub fn reconcile(input: Input, rules: &Rules) -> Result<Outcome, FenOverflow> {
         today: input.today,
         bank_is_looked_at: bank_file.is_some(),
         known: input.known,
+        hash: input.hash,
         rules,
         alike: BTreeMap::new(),
         outcome: Outcome::default(),
@@ -207,6 +210,7 @@ struct Run<'a> {
     today: Date,
     bank_is_looked_at: bool,
     known: BTreeMap<CaseId, Known>,
+    hash: Hash,
     rules: &'a Rules,
     /// How many exceptions nothing tells apart so far, by id.
     alike: BTreeMap<CaseId, usize>,
@@ -260,7 +264,7 @@ impl Run<'_> {
     /// differences the gravest is told; the others show when it is mended.
     fn compare(&mut self, ours: &Record, theirs: &Record, file: Side) -> Option<Difference> {
         let tolerance = self.rules.tolerance(ours);
-        let missing = ours.transaction.map(|id| CaseId::of_missing(&self.participant, file, id));
+        let missing = ours.transaction.map(|id| CaseId::of_missing(&self.participant, file, id, self.hash));
         let known = missing.and_then(|missing| self.known.get(&missing));
         if ours.date == self.date {
             if known.and_then(|known| known.filed_under).is_some_and(|under| under != self.date) {
@@ -295,9 +299,9 @@ impl Run<'_> {
     }
 
     fn except(&mut self, difference: Difference, file: Side, trio: &Trio) {
-        let plain = id_of(&self.participant, file, &difference, trio, self.date, 0);
+        let plain = id_of(&self.participant, file, &difference, trio, (self.date, 0), self.hash);
         let count = self.alike.entry(plain).or_insert(0);
-        let id = id_of(&self.participant, file, &difference, trio, self.date, *count);
+        let id = id_of(&self.participant, file, &difference, trio, (self.date, *count), self.hash);
         *count += 1;
         let ours = trio.journal.as_ref();
         let date = ours.or_else(|| trio.of(file)).map_or(self.date, |record| record.date);
