@@ -298,8 +298,8 @@ pub const AGGREGATES_RECENT_BYTES: u64 = 64 * 1024 * 1024;
 /// as calls under way, four times over.
 pub const AGGREGATES_SEEN_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How long after its end the row of a scanned code, a chip relay or a session is
-/// kept: clocks may go back and a late terminal hears `SESSION_EXPIRED`.
+/// How long after its end the row of a scanned code, a chip relay, a session or a
+/// day of stand-ins is kept: clocks may go back and a late terminal hears `SESSION_EXPIRED`.
 pub const SWEPT_AFTER_MS: i64 = 3_600 * 1_000;
 
 /// Rows that a sweep looks at in one read: a few milliseconds aside of the calls.
@@ -309,8 +309,9 @@ pub const SWEEP_ROWS_PER_PART: usize = 256;
 /// to do, 256 parts are seen in 16 s.
 pub const SWEEP_PARTS_PER_TURN: usize = 16;
 
-/// Bytes of a prefix that names a part: 256 rows behind each of 2^32 parts.
-pub const SWEEP_PREFIX_MAX: usize = 4;
+/// Bytes of a prefix that names a part: a whole id. Random ids never need as many;
+/// the identifiers of one issuer's cards differ in their last bytes only.
+pub const SWEEP_PREFIX_MAX: usize = 16;
 /// Entries after which a batch of the journal carries a checkpoint: what a start
 /// reads back at most, some 50 MB, beside what the index lags behind.
 pub const CHECKPOINT_ENTRIES: u64 = 65_536;

@@ -60,9 +60,9 @@ impl Housekeeper {
     }
 }
 
-/// Where the walk through the rows of a kind is. Ids are random, so a prefix names a
-/// part of them: one that holds more than is looked at at once is walked in finer
-/// parts.
+/// Where the walk through the rows of a kind is. A prefix names a part of the ids: one
+/// that holds more than is looked at at once is walked in finer parts, down to a
+/// single row.
 #[derive(Debug)]
 struct Walk {
     kind: AggregateKind,
@@ -140,6 +140,26 @@ mod tests {
         assert_eq!(walk.prefix, [0]);
         let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
         assert_eq!(distinct.len(), seen.len());
+    }
+
+    #[test]
+    fn rows_whose_ids_differ_in_their_last_bytes_only_are_all_seen() {
+        let ids: Vec<[u8; 16]> = (0..2_000_u16)
+            .map(|at| {
+                let mut id = [0x13; 16];
+                id[14..].copy_from_slice(&at.to_be_bytes());
+                id
+            })
+            .collect();
+        let mut walk = Walk::through(AggregateKind::StandIn);
+        let mut seen = std::collections::BTreeSet::<&[u8; 16]>::new();
+        for _ in 0..256 * 16 + 256 * 9 {
+            let part: Vec<_> = ids.iter().filter(|id| id.starts_with(&walk.prefix)).collect();
+            let is_whole = part.len() < limits::SWEEP_ROWS_PER_PART;
+            seen.extend(part.into_iter().take(limits::SWEEP_ROWS_PER_PART));
+            walk.step(is_whole);
+        }
+        assert_eq!(seen.len(), ids.len());
     }
 
     #[test]
