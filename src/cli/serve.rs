@@ -120,6 +120,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
     let clock_watch = Arc::new(ClockWatch::from(clock.now_ms()));
     let _ = ready.clock.set(Arc::clone(&clock_watch));
+    background.spawn(watch::tasks(Arc::clone(&gateway), stop.clone()));
     background.spawn(watch::gauges(Arc::clone(&gateway), clock_watch, stop.clone()));
     match file.store.engine {
         StoreEngine::Embedded => {

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     gateway::Gateway,
-    model::{Clock, TaskKind, TaskState},
+    model::{Clock, Millis, TaskKind},
     net::TlsState,
-    store::{self, DueTask, EmbeddedStore},
+    store::{self, EmbeddedStore, TaskTally},
     telemetry::metrics,
 };
 
@@ -28,8 +28,9 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// How often closed segments are looked for.
 const ARCHIVE_EVERY: Duration = Duration::from_secs(60);
 
-/// Pending transactions that are looked at for their age.
-const PENDING_LOOKED_AT: usize = 10_000;
+/// Open tasks that are counted in the time between two settings of the gauges: the more
+/// there are, the seldomer they are counted.
+const TASKS_COUNTED: u64 = 10_000;
 
 /// Sets the gauges until told to stop.
 pub async fn gauges(gateway: Arc<Gateway>, clock: Arc<ClockWatch>, stop: CancellationToken) {
@@ -43,6 +44,18 @@ pub async fn gauges(gateway: Arc<Gateway>, clock: Arc<ClockWatch>, stop: Cancell
                 clock.look(gateway.now_ms(), began.elapsed(), gateway.store().committed_at_ms());
                 set_gauges(&gateway).await;
             }
+        }
+    }
+}
+
+/// Counts the open tasks until told to stop.
+pub async fn tasks(gateway: Arc<Gateway>, stop: CancellationToken) {
+    loop {
+        let counted = count_tasks(&gateway).await;
+        let rests = u32::try_from(counted / TASKS_COUNTED).unwrap_or(u32::MAX).saturating_add(1);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GAUGES_EVERY.saturating_mul(rests)) => {}
         }
     }
 }
@@ -156,19 +169,6 @@ async fn set_ledger_sum(gateway: &Gateway) {
 
 async fn set_gauges(gateway: &Gateway) {
     let now = gateway.now_ms();
-    let age = |since: i64| Duration::from_millis(u64::try_from(now - since).unwrap_or(0));
-    // Every transaction of unknown outcome has its task, due now or later.
-    match gateway.store().due_tasks(i64::MAX, PENDING_LOOKED_AT).await {
-        Ok(tasks) => {
-            let pending = tasks.iter().filter(|task| task.kind.known() == Some(TaskKind::LibraryInquire));
-            let oldest = pending.clone().map(|task| task.transaction.made_at_ms()).min();
-            metrics::pending_transactions(pending.count(), oldest.map_or(Duration::ZERO, age));
-            for kind in TaskKind::ALL.iter().copied().map(Some).chain([None]) {
-                metrics::open_tasks(kind, tally(tasks.iter().filter(|task| task.kind.known() == kind), age));
-            }
-        }
-        Err(error) => tracing::warn!(%error, "pending transactions cannot be counted"),
-    }
     if let Err(refusal) = gateway.refresh_deny_list().await {
         tracing::warn!(reason = refusal.reason.code(), "the deny list cannot be read back");
     }
@@ -176,22 +176,42 @@ async fn set_gauges(gateway: &Gateway) {
     for member in live.trust.members() {
         let (version, heard) = gateway.deny_list_heard(member.region);
         let heard = if member.region == gateway.province() { Some(now) } else { heard };
-        metrics::deny_list(member.region, version, heard.map_or(Duration::MAX, age));
+        metrics::deny_list(member.region, version, heard.map_or(Duration::MAX, |since| age(since, now)));
     }
 }
 
-/// Adds up the open tasks of one kind.
-fn tally<'a>(tasks: impl Iterator<Item = &'a DueTask>, age: impl Fn(i64) -> Duration) -> metrics::OpenTasks {
-    tasks.fold(metrics::OpenTasks::default(), |mut open, task| {
-        match task.state {
-            TaskState::Waiting => open.waiting += 1,
-            TaskState::Stuck => open.stuck += 1,
-            TaskState::Done => {}
+/// Sets the gauges of open tasks; answers with how many there are.
+async fn count_tasks(gateway: &Gateway) -> u64 {
+    let tallies = match gateway.store().open_tasks().await {
+        Ok(tallies) => tallies,
+        Err(error) => {
+            tracing::warn!(%error, "open tasks cannot be counted");
+            return 0;
         }
-        open.oldest = open.oldest.max(age(task.asked_at_ms));
-        open.tries = open.tries.max(task.tries);
-        open
+    };
+    let now = gateway.now_ms();
+    let open = |kind| tally(tallies.iter().filter(|tally| tally.kind.known() == kind), now);
+    // Every transaction of unknown outcome has its task, due now or later.
+    let pending = open(Some(TaskKind::LibraryInquire));
+    metrics::pending_transactions(pending.waiting + pending.stuck, pending.oldest);
+    for kind in TaskKind::ALL.iter().copied().map(Some).chain([None]) {
+        metrics::open_tasks(kind, open(kind));
+    }
+    tallies.iter().map(|tally| tally.waiting + tally.stuck).sum()
+}
+
+/// What the gauge of a kind shows; kinds of another version are one.
+fn tally<'a>(tallies: impl Iterator<Item = &'a TaskTally>, now: Millis) -> metrics::OpenTasks {
+    tallies.fold(metrics::OpenTasks::default(), |open, tally| metrics::OpenTasks {
+        waiting: open.waiting + tally.waiting,
+        stuck: open.stuck + tally.stuck,
+        oldest: open.oldest.max(age(tally.oldest_asked_at_ms, now)),
+        tries: open.tries.max(tally.tries_max),
     })
+}
+
+fn age(since: Millis, now: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(now.saturating_sub(since)).unwrap_or(0))
 }
 
 /// What a reload changes.

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::{
     Balance, Committed, Contradicted, Disk, DueTask, FjallIndex, Index, IndexError, LedgerTotals, NoObserver,
     Part, Proof, RealDisk, RetainReport, Step, Store, StoreError, StoreObserver, StoreOptions, TaskLease,
-    Terms, Unit,
+    TaskTally, Terms, Unit,
     chain::{is_signed, key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
     inbox::{Answer, Health, Inbox, Waiting},
@@ -461,6 +461,10 @@ impl Store for EmbeddedStore {
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {
         self.lookup.aside(move |lookup| lookup.due_tasks(now_ms, most))
+    }
+
+    fn open_tasks(&self) -> BoxFuture<'_, Result<Vec<TaskTally>, StoreError>> {
+        self.lookup.aside(Lookup::open_tasks)
     }
 
     fn balances<'a>(

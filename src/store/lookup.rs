@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use jiff::civil::Date;
 
 use super::{
-    Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError,
+    Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, TaskTally,
     balances::{Folded, joined},
     committer::Shared,
     effects::{Claim, Effects, claim_key, stored_behind},
@@ -23,6 +23,7 @@ use super::{
     rows::{Rows, StepRow},
     seen::Stamp,
     task_rows::is_run,
+    task_tally::Tallies,
 };
 use crate::{
     crypto::Sealer,
@@ -196,6 +197,18 @@ impl Lookup {
         due.sort_by(oldest_first);
         due.truncate(most);
         Ok(due)
+    }
+
+    pub(super) fn open_tasks(&self) -> Result<Vec<TaskTally>, StoreError> {
+        let overlaid = self.overlaid_tasks();
+        let mut tallies = Tallies::default();
+        self.rows.tasks.each(&mut |task| {
+            if !overlaid.contains_key(&task.key()) {
+                tallies.add(&task);
+            }
+        })?;
+        overlaid.values().for_each(|task| tallies.add(task));
+        Ok(tallies.told())
     }
 
     /// Due tasks that may be run, by lane, enough of each for the leases asked for.

@@ -45,6 +45,7 @@ mod rows;
 mod seen;
 mod segment;
 mod task_rows;
+mod task_tally;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -88,6 +89,7 @@ pub use postgres::{
 };
 pub use proof_file::{Forged, NotAProof, PROOF_FILE_BYTES_MAX, PROOF_FORMAT, ProofFile, ProvenStep};
 pub use retain::{Over, RetainReport, Terms, WrongTerm};
+pub use task_tally::TaskTally;
 pub use verify::{VerifyReport, verify_dir, verify_disk, verify_killed};
 pub use walk::Broken;
 pub use witness::Contradicted;
@@ -314,6 +316,11 @@ pub trait Store: Send + Sync + 'static {
     /// Open tasks due at `now_ms`, oldest first, at most `most`: for whoever looks,
     /// with those that are stuck or leased.
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>>;
+
+    /// How many tasks are open, a row a kind: all of them, however many, so that it
+    /// costs as much as there are. One that changes meanwhile may be counted as it was
+    /// before or after, seldom as both.
+    fn open_tasks(&self) -> BoxFuture<'_, Result<Vec<TaskTally>, StoreError>>;
 
     /// What was booked on the accounts whose path begins with `accounts`, a row an
     /// account and business date, in that order; both dates are within. It is as

@@ -61,16 +61,22 @@ impl TaskRows {
         Ok(self.index.get(&name(key.transaction, key.kind.as_str()))?.is_some())
     }
 
+    /// Shows every open task, in no order, one after another.
+    pub(super) fn each(&self, show: &mut dyn FnMut(DueTask)) -> Result<(), StoreError> {
+        let mut is_whole = true;
+        for prefix in [b"d", b"w"] {
+            self.index.each(prefix, &mut |key, value| match read(key, value) {
+                Some(task) => show(task),
+                None => is_whole = false,
+            })?;
+        }
+        if is_whole { Ok(()) } else { Err(unreadable()) }
+    }
+
     fn read(&self, prefix: &[u8], until: Option<&[u8]>, most: usize) -> Result<Vec<DueTask>, StoreError> {
         let pairs = self.index.pairs(prefix, until, most)?;
-        // transaction ‖ kind stand behind the prefix (and the digest) and the time.
-        let skip = if prefix[0] == b'd' { 17 } else { 9 };
-        let read = pairs.into_iter().map(|(key, value)| {
-            let transaction = key.get(skip..skip + 16)?.try_into().ok()?;
-            let task = record::Task::decode(value.as_slice()).ok()?;
-            Some(due_task(TransactionId::from_bytes(transaction), &task))
-        });
-        read.collect::<Option<_>>().ok_or_else(|| corrupt("a task of the index"))
+        let tasks = pairs.iter().map(|(key, value)| read(key, value));
+        tasks.collect::<Option<_>>().ok_or_else(unreadable)
     }
 
     /// A task takes the place of the open one of the same transaction and kind;
@@ -111,6 +117,19 @@ impl TaskRows {
         touched.insert(name, row);
         Ok(())
     }
+}
+
+/// The task in a row of a lane's queue or of those that are stuck.
+fn read(key: &[u8], value: &[u8]) -> Option<DueTask> {
+    // transaction ‖ kind stand behind the prefix (and the digest) and the time.
+    let skip = if key.first() == Some(&b'd') { 17 } else { 9 };
+    let transaction = key.get(skip..skip + 16)?.try_into().ok()?;
+    let task = record::Task::decode(value).ok()?;
+    Some(due_task(TransactionId::from_bytes(transaction), &task))
+}
+
+fn unreadable() -> StoreError {
+    corrupt("a task of the index")
 }
 
 /// Whose task it is: the entry's own transaction unless it says otherwise.

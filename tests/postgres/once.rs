@@ -351,6 +351,10 @@ async fn tasks_are_due_until_they_are_done(world: World) {
         let due: Vec<_> = due.into_iter().map(|task| (task.transaction, task.due_at_ms)).collect();
         assert_eq!(due, expected, "due at {now}");
     }
+    let open_now = open.store().open_tasks().await.expect("readable");
+    let told: Vec<_> =
+        open_now.iter().map(|tally| (tally.kind.known(), tally.waiting, tally.stuck)).collect();
+    assert_eq!(told, [(Some(TaskKind::LibraryInquire), 3, 0)]);
     open.close().await;
 }
 

@@ -72,6 +72,14 @@ impl Index for FjallIndex {
         Ok(pairs)
     }
 
+    fn each(&self, prefix: &[u8], show: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), IndexError> {
+        for guard in self.database.snapshot().prefix(&self.rows, prefix) {
+            let (key, value) = guard.into_inner().map_err(failed)?;
+            show(&key, &value);
+        }
+        Ok(())
+    }
+
     fn together(&self, prefix: &[u8], beside: &[u8]) -> Result<(Vec<Pair>, Option<Vec<u8>>), IndexError> {
         let moment = self.database.snapshot();
         let mut pairs = Vec::new();

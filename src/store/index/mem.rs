@@ -53,6 +53,13 @@ impl Index for MemIndex {
             .collect())
     }
 
+    fn each(&self, prefix: &[u8], show: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), IndexError> {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let within = rows.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        within.for_each(|(key, value)| show(key, value));
+        Ok(())
+    }
+
     fn together(&self, prefix: &[u8], beside: &[u8]) -> Result<(Vec<Pair>, Option<Vec<u8>>), IndexError> {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         let within = rows.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));

@@ -106,6 +106,10 @@ pub trait Index: Send + Sync + 'static {
     /// before the key `until` where one is given.
     fn pairs(&self, prefix: &[u8], until: Option<&[u8]>, most: usize) -> Result<Vec<Pair>, IndexError>;
 
+    /// Shows every pair whose key begins with `prefix`, ascending, as of one moment,
+    /// without keeping them.
+    fn each(&self, prefix: &[u8], show: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), IndexError>;
+
     /// Every pair whose key begins with `prefix`, ascending, and what stands at
     /// `beside`, both as of one moment.
     fn together(&self, prefix: &[u8], beside: &[u8]) -> Result<(Vec<Pair>, Option<Vec<u8>>), IndexError>;

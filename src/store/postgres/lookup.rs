@@ -23,14 +23,15 @@ use crate::{
     crypto::{Sealer, sm3},
     model::{
         AggregateKey, AggregateKind, Millis, ParticipantId, Receipt, RequestId, Scene, Stored, Subject,
-        TaskKey, TaskKind, TransactionId, record, slot_of,
+        TaskKey, TaskKind, TaskState, TransactionId, record, slot_of,
     },
     store::{
-        Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, TaskLease, Tree,
+        Balance, Committed, DueTask, LedgerTotals, Part, Proof, StoreError, TaskLease, TaskTally, Tree,
         chain::leaf_hash,
         effects::{Row, bound, claim_key, corrupt, stored_behind, transaction_of},
         parts::{details, holders_of, open_parts},
         task_rows::due_task,
+        task_tally::Tallies,
     },
 };
 
@@ -262,6 +263,20 @@ impl Lookup {
         due.sort_by(|a, b| (a.due_at_ms, a.transaction, &a.kind).cmp(&(b.due_at_ms, b.transaction, &b.kind)));
         due.truncate(most);
         Ok(due)
+    }
+
+    pub(super) async fn open_tasks(&self) -> Result<Vec<TaskTally>, StoreError> {
+        let mut tallies = Tallies::default();
+        for shard in self.reads.all() {
+            for row in &self.reads.ask(sql::OPEN_TASKS.on(shard, [])).await? {
+                let state = if row.get(1) { TaskState::Stuck } else { TaskState::Waiting };
+                let tasks = u64::try_from(row.get::<_, i64>(2)).unwrap_or(0);
+                let (At(oldest), tries) = (row.get(3), row.get::<_, i64>(4));
+                let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+                tallies.add_many(&row.get::<_, &str>(0).into(), state, tasks, oldest, tries);
+            }
+        }
+        Ok(tallies.told())
     }
 
     /// Leases shard after shard, so a lane may have its share out in each of them.

@@ -54,7 +54,7 @@ use self::{
 };
 use super::{
     Balance, Committed, DueTask, LedgerTotals, Part, Proof, Store, StoreError, StoreObserver, TaskLease,
-    Unit, chain::key_id, effects::corrupt, is_same_request, verify::CheckSignature,
+    TaskTally, Unit, chain::key_id, effects::corrupt, is_same_request, verify::CheckSignature,
 };
 use crate::{
     crypto::{KeyName, KeyVault, Sealer, VaultError},
@@ -375,6 +375,10 @@ impl Store for PostgresStore {
 
     fn due_tasks(&self, now_ms: Millis, most: usize) -> BoxFuture<'_, Result<Vec<DueTask>, StoreError>> {
         Box::pin(self.lookup.due_tasks(now_ms, most))
+    }
+
+    fn open_tasks(&self) -> BoxFuture<'_, Result<Vec<TaskTally>, StoreError>> {
+        Box::pin(self.lookup.open_tasks())
     }
 
     fn lease_tasks<'a>(&'a self, ask: TaskLease<'a>) -> BoxFuture<'a, Result<Vec<DueTask>, StoreError>> {

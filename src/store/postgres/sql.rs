@@ -124,6 +124,10 @@ pub(super) const DUE_TASKS: Fixed = Fixed(
     "SELECT transaction_id, body FROM onecard.tasks \
      WHERE shard = $1 AND due_at <= $2 ORDER BY due_at, transaction_id, kind LIMIT $3",
 );
+pub(super) const OPEN_TASKS: Fixed = Fixed(
+    "SELECT kind, stuck, count(*), min(opened_at), max(tries) FROM onecard.tasks \
+     WHERE shard = $1 GROUP BY kind, stuck",
+);
 /// Leases due tasks of known kinds, as many a lane as it may have out. Whoever comes
 /// second waits for the row and finds it leased: the last condition is looked at
 /// again under the lock.

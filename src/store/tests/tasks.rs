@@ -123,6 +123,48 @@ fn what_is_stuck_or_of_another_version_is_shown_and_not_run() {
 }
 
 #[test]
+fn open_tasks_are_counted_whatever_they_wait_for() {
+    let tomorrow = || TaskName::from("tomorrow.do");
+    let other = Task { kind: tomorrow(), ..Task::ask(TaskKind::LibraryInquire, "x/y".into(), 7, 10) };
+    let stuck = Task::by_hand(TaskKind::LibraryInquire, "library/b".into(), 4, Reason::OutcomeReversed);
+    let later = Task { tries: 9, ..Task::ask(TaskKind::LibraryInquire, "library/a".into(), 3, 99_000) };
+    let mut units: Vec<_> = (0..40).map(|number| asks(number, "library/a", number.into())).collect();
+    units.extend([
+        leaves(50, first(50), Status::Completed, other),
+        leaves(51, first(51), Status::Pending, stuck),
+        leaves(1, Step::Next, Status::Pending, later),
+        leaves(2, Step::Next, Status::Completed, Task::done(TaskKind::LibraryInquire, 0)),
+    ]);
+    at_every_stage(units, |store| {
+        let inquire = TaskTally {
+            kind: TaskKind::LibraryInquire.into(),
+            waiting: 39,
+            stuck: 1,
+            oldest_asked_at_ms: 3,
+            tries_max: 9,
+        };
+        let other = TaskTally { kind: tomorrow(), waiting: 1, stuck: 0, oldest_asked_at_ms: 7, tries_max: 0 };
+        assert_eq!(wait(store.open_tasks()).expect("readable"), [inquire, other]);
+    });
+}
+
+#[test]
+fn a_task_that_changed_a_moment_ago_is_counted_once() {
+    let world = World::on(LyingDisk::new());
+    let store = world.open();
+    commit(&store, asks(1, "library/a", 10)).expect("taken");
+    commit(&store, asks(2, "library/a", 10)).expect("taken");
+    settle(&store);
+    // The index still has both as they were.
+    let stuck = Task::by_hand(TaskKind::LibraryInquire, "library/a".into(), 6, Reason::OutcomeReversed);
+    commit(&store, leaves(1, Step::Next, Status::Pending, stuck)).expect("taken");
+    let done = Task::done(TaskKind::LibraryInquire, 0);
+    commit(&store, leaves(2, Step::Next, Status::Completed, done)).expect("taken");
+    let told = wait(store.open_tasks()).expect("readable");
+    assert_eq!(told.iter().map(|tally| (tally.waiting, tally.stuck)).collect::<Vec<_>>(), [(0, 1)]);
+}
+
+#[test]
 fn an_entry_about_another_transactions_task_needs_it_open() {
     let note = |task: Task| leaves(90, Step::Note, Status::Completed, task);
     let of_one = |task: Task| Task { of: Some(transaction(1)), ..task };

@@ -43,8 +43,8 @@ pub fn task_run(kind: TaskKind, end: TaskEnd) {
 /// Open tasks of one kind; kinds of another version count together as `unknown`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenTasks {
-    pub waiting: usize,
-    pub stuck: usize,
+    pub waiting: u64,
+    pub stuck: u64,
     pub oldest: Duration,
     /// The most tries any of them has had.
     pub tries: u32,

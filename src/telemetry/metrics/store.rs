@@ -50,7 +50,7 @@ pub fn index_lag(entries: usize) {
 }
 
 /// Transactions whose outcome is unknown, and the age of the oldest.
-pub fn pending_transactions(count: usize, oldest: Duration) {
+pub fn pending_transactions(count: u64, oldest: Duration) {
     STORE.pending.set(count as f64);
     STORE.pending_oldest.set(oldest.as_secs_f64());
 }
