@@ -10,7 +10,7 @@ use crate::{
     limits,
     model::{
         AggregateKey, Assurance, CorruptAggregate, Fen, Millis, ParticipantId, Reason, Status, TerminalId,
-        Token16, TransactionId, View,
+        Token16, TransactionId, View, Write,
         record::{CardFile, DenyFile, HolderSession},
     },
     scenes::{
@@ -270,6 +270,25 @@ impl Holding {
             AggregateKey::of::<DenyFile>(card)
         };
         [AggregateKey::of::<HolderSession>(self.token.as_bytes()), standing]
+    }
+
+    /// Where it is counted that we stood in for the card: only for those of others.
+    pub(super) fn stand_in_touch(&self) -> Option<AggregateKey> {
+        (!self.card_is_ours).then(|| card::stand_in_key(self.card.as_bytes()))
+    }
+
+    /// Counts what is to be reserved, where we stood in for the card's home.
+    pub(super) fn counted(
+        &self,
+        view: &View,
+        amount: Fen,
+        most: Fen,
+        now: Millis,
+    ) -> Result<Result<Option<Write>, Reason>, CorruptAggregate> {
+        match self.card_is_ours {
+            true => Ok(Ok(None)),
+            false => card::reserve_standing_in(view, self.token, amount, most, now),
+        }
     }
 
     pub(super) fn stands(

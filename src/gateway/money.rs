@@ -79,15 +79,22 @@ impl Gateway {
         let room = self.hold(&capped, amount).await?;
         let mut touches = vec![AggregateKey::of::<Payment>(ask.transaction.as_bytes())];
         touches.extend(holding.touches());
+        touches.extend(holding.stand_in_touch());
+        let stood_in_most = Fen::new(self.live().policy.stand_in.fen_per_card_and_day);
         self.commit(&ask, touches, move |view, now| {
-            let stands = holding.stands(view, &participant, &terminal, now)?;
-            let mut decision = match (stands, room) {
+            let counted = match holding.stands(view, &participant, &terminal, now)? {
+                Ok(()) => holding.counted(view, amount, stood_in_most, now)?,
+                Err(reason) => Err(reason),
+            };
+            let mut decision = match (counted, room) {
                 (Err(reason), _) => payment::declined(reason, about),
-                (Ok(()), Some(room)) if room.lets(amount, now) => {
+                (Ok(counted), Some(room)) if room.lets(amount, now) => {
                     room.spend(amount, now);
-                    payment::decide_reserve(&reserve, about, now)
+                    let mut decision = payment::decide_reserve(&reserve, about, now);
+                    decision.writes.extend(counted);
+                    decision
                 }
-                (Ok(()), Some(_) | None) => payment::declined(Reason::CapExceeded, about),
+                (Ok(_), Some(_) | None) => payment::declined(Reason::CapExceeded, about),
             };
             decision.assurance = Some(assurance);
             Ok(decision)

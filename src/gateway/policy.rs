@@ -68,11 +68,15 @@ pub struct StandInPolicy {
     /// Codes of one card on one business day; beyond it the holder is asked to come
     /// again when the home region can be reached.
     pub codes_per_card_and_day: u32,
+    /// What may be reserved for one card on one business day under sessions of such
+    /// codes, integer fen; 0 lets nothing be reserved.
+    pub fen_per_card_and_day: i64,
 }
 
 impl Default for StandInPolicy {
     fn default() -> Self {
-        StandInPolicy { codes_per_card_and_day: 5 }
+        // 200 yuan is a choice and no standard: each region sets its own.
+        StandInPolicy { codes_per_card_and_day: 5, fen_per_card_and_day: 20_000 }
     }
 }
 
@@ -133,6 +137,11 @@ impl PolicyFile {
         if !(1..=100).contains(&self.stand_in.codes_per_card_and_day) {
             problems.push(
                 "stand_in.codes_per_card_and_day: give 1 to 100; code_home = \"must\" allows none / 应为 1 至 100；不代受理请设 code_home = \"must\"".into(),
+            );
+        }
+        if self.stand_in.fen_per_card_and_day < 0 {
+            problems.push(
+                "stand_in.fen_per_card_and_day: give fen, 0 or more; 0 allows no reservation / 应为不小于 0 的金额（分）；0 表示不代受理预授权".into(),
             );
         }
         for participant in self.abroad.keys() {

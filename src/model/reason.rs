@@ -130,7 +130,7 @@ reasons! {
     OutcomePending "OUTCOME_PENDING" "结果待确认，请稍后查询" "the outcome is not known yet; ask again later";
     OutcomeReversed "OUTCOME_REVERSED" "结果无法确认，已冲正" "the outcome could not be established; the transaction was reversed";
     HomeRegionUnavailable "HOME_REGION_UNAVAILABLE" "发卡地系统暂不可达" "the card's home region cannot be reached";
-    StandInLimit "STAND_IN_LIMIT" "发卡地暂不可达，当日代受理次数已满" "the card's home region cannot be reached, and no more can be accepted for it today";
+    StandInLimit "STAND_IN_LIMIT" "发卡地暂不可达，当日代受理已达上限" "the card's home region cannot be reached, and no more can be accepted for it today";
     HomeRegionOnly "HOME_REGION_ONLY" "该业务须在发卡地办理" "this is done in the card's home region only";
 
     // Reconciliation.

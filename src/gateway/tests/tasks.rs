@@ -2,11 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{super::*, rig::*};
+use super::{super::*, money::reserve, rig::*};
 use crate::{
     model::{
         Assurance, Clock as _, Decision, Fen, Outcome, Scene, Status, Subject, Task, TaskKey, TaskKind,
-        TaskState, TransactionId,
+        TaskState, Token16, TransactionId,
     },
     scenes::library::{self, Before, LibraryAct, LibraryOrder},
     store::{DueTask, Step, Unit, UnitMeta},
@@ -268,6 +268,39 @@ async fn a_stand_in_is_marked_counted_and_settled_when_home_is_back() {
     tj.clock.advance_ms(2 * 3_600_000);
     let tomorrow = tj.scan(5, &bj.code(5, person.card).await).await.expect("an answer");
     assert_ended(&tomorrow, Status::Completed, "");
+}
+
+#[tokio::test]
+async fn what_is_reserved_while_home_is_not_asked_has_its_limit() {
+    let (bj, tj) = regions();
+    let person = bj.import(1).await;
+    standing_in(&tj, 5);
+    let mut live = live(tj.gateway.live().trust.clone());
+    live.policy = tj.gateway.live().policy.clone();
+    live.policy.stand_in.fen_per_card_and_day = 6_000;
+    tj.gateway.replace_live(live);
+    let session = async |request| {
+        let told = tj.scan(request, &bj.code(request, person.card).await).await.expect("an answer");
+        Token16::from_bytes(card_detail(&told).holder_session.try_into().expect("16 bytes"))
+    };
+    let reserve = async |request, session, fen| reserve(&tj, request, session, fen, 60_000).await;
+    tj.line.set(Mode::Away);
+    let first = session(1).await;
+    assert_ended(&reserve(2, first, 4_000).await, Status::Reserved, "");
+    assert_ended(&reserve(3, first, 2_001).await, Status::Declined, "STAND_IN_LIMIT");
+    // Another code of the same card shares the day's limit.
+    let second = session(4).await;
+    assert_ended(&reserve(5, second, 2_001).await, Status::Declined, "STAND_IN_LIMIT");
+    assert_ended(&reserve(6, second, 2_000).await, Status::Reserved, "");
+    // Home has said yes: that is no stand-in.
+    tj.line.set(Mode::Up);
+    let asked = session(7).await;
+    assert_ended(&reserve(8, asked, 60_000).await, Status::Reserved, "");
+    // Past midnight in Shanghai.
+    tj.line.set(Mode::Away);
+    tj.clock.advance_ms(2 * 3_600_000);
+    let tomorrow = session(9).await;
+    assert_ended(&reserve(10, tomorrow, 6_000).await, Status::Reserved, "");
 }
 
 #[tokio::test]

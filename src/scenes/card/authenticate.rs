@@ -236,7 +236,7 @@ fn vouch_with(
     detail.attributes = attributes.into_iter().collect();
     let mut writes = Vec::new();
     if let Some(session) = session {
-        let (expires_at_ms, write) = session.write(who, assurance, now);
+        let (expires_at_ms, write) = session.write(who, assurance, detail.stood_in, now);
         detail.holder_session = session.token.as_bytes().to_vec();
         detail.session_expires_at_ms = expires_at_ms;
         writes.push(write);

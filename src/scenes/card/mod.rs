@@ -30,6 +30,6 @@ pub use deny::{
 pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
 pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};
-pub use stand_in::{StandIn, stand_in_key};
+pub use stand_in::{StandIn, reserve_standing_in, stand_in_key};
 pub use standing::{Who, standing_of};
 pub use sweep::{SWEPT, is_over, sweep};

@@ -24,7 +24,14 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    pub(super) fn write(&self, who: &Who, assurance: Assurance, now: Millis) -> (Millis, Write) {
+    /// The session's end and its row. `stood_in`: its code was not settled at home.
+    pub(super) fn write(
+        &self,
+        who: &Who,
+        assurance: Assurance,
+        stood_in: bool,
+        now: Millis,
+    ) -> (Millis, Write) {
         let expires_at_ms = now + self.life_ms;
         let session = HolderSession {
             card: who.card.as_bytes().to_vec(),
@@ -35,6 +42,7 @@ impl NewSession {
             subject: who.subject.as_bytes().to_vec(),
             pairwise_holder: who.pairwise.as_bytes().to_vec(),
             ended: false,
+            stood_in,
         };
         (expires_at_ms, Write::put(self.token.as_bytes(), &session))
     }

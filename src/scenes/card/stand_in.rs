@@ -1,6 +1,6 @@
 //! The stand-in for a home region that is away, or that is not asked: a code is
-//! believed by its signature and the deny list, so often a day, marked, and settled
-//! with its home later. Pure.
+//! believed by its signature and the deny list, so often a day and for so much money,
+//! marked, and settled with its home later. Pure.
 
 use bytes::Bytes;
 
@@ -8,7 +8,8 @@ use super::standing::Who;
 use crate::{
     identity::business_date,
     model::{
-        AggregateKey, CorruptAggregate, Millis, Reason, Task, TaskKind, View, Write, record::StandInFile,
+        AggregateKey, CorruptAggregate, Fen, Millis, Reason, Task, TaskKind, Token16, View, Write,
+        record::{HolderSession, StandInFile},
     },
 };
 
@@ -38,14 +39,12 @@ impl StandIn {
         who: &Who,
         now: Millis,
     ) -> Result<Result<Write, Reason>, CorruptAggregate> {
-        let id = who.card.as_bytes();
-        let today = business_date(now).to_string();
-        let file = view.get::<StandInFile>(id)?.filter(|file| file.day == today);
-        let before = file.map_or(0, |file| file.count);
-        if before >= self.most_per_day {
+        let file = today(view, who.card.as_bytes(), now)?;
+        if file.count >= self.most_per_day {
             return Ok(Err(Reason::StandInLimit));
         }
-        Ok(Ok(Write::put(id, &StandInFile { day: today, count: before + 1 })))
+        let file = StandInFile { count: file.count + 1, ..file };
+        Ok(Ok(Write::put(who.card.as_bytes(), &file)))
     }
 
     /// Home is to hear of it as soon as it is back.
@@ -53,4 +52,35 @@ impl StandIn {
         let lane = format!("peer/{:06}", self.home);
         Task::ask(TaskKind::FederationSettleCode, lane, now, now.saturating_add(self.settle_after_ms))
     }
+}
+
+/// Counts what is to be reserved under a session for which we stood in; nothing is
+/// counted under another. What is released or given back counts all the same.
+///
+/// The unit names the session and its card's stand-in file.
+///
+/// # Errors
+/// When a stored aggregate cannot be read.
+pub fn reserve_standing_in(
+    view: &View,
+    session: Token16,
+    amount: Fen,
+    most_per_day: Fen,
+    now: Millis,
+) -> Result<Result<Option<Write>, Reason>, CorruptAggregate> {
+    let session = view.get::<HolderSession>(session.as_bytes())?;
+    let Some(session) = session.filter(|session| session.stood_in) else { return Ok(Ok(None)) };
+    let mut file = today(view, &session.card, now)?;
+    file.reserved_fen = file.reserved_fen.saturating_add(amount.get());
+    if file.reserved_fen > most_per_day.get() {
+        return Ok(Err(Reason::StandInLimit));
+    }
+    Ok(Ok(Some(Write::put(&session.card, &file))))
+}
+
+/// What we stood in for the card today.
+fn today(view: &View, card: &[u8], now: Millis) -> Result<StandInFile, CorruptAggregate> {
+    let day = business_date(now).to_string();
+    let file = view.get::<StandInFile>(card)?.filter(|file| file.day == day);
+    Ok(file.unwrap_or(StandInFile { day, ..StandInFile::default() }))
 }

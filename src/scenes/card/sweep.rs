@@ -98,7 +98,7 @@ mod tests {
         let chip = ChipSession { expires_at_ms: END, ..ChipSession::default() };
         let held = HolderSession { expires_at_ms: END + 1, ..HolderSession::default() };
         // Its day ends at 16:00 UTC.
-        let stood_in = StandInFile { day: "1970-01-01".to_owned(), count: 3 };
+        let stood_in = StandInFile { day: "1970-01-01".to_owned(), count: 3, reserved_fen: 0 };
         let view = View::default().holding(&[1], &code).holding(&[2], &chip).holding(&[3], &held);
         let view = view.missing::<CodeUse>(&[4]).holding(&[5], &stood_in);
         let keys = [
@@ -137,7 +137,7 @@ mod tests {
     fn what_has_no_end_is_never_over() {
         assert!(!is_over(AggregateKind::Card, &[], Millis::MAX));
         assert!(!is_over(AggregateKind::CodeUse, &[0xff], Millis::MAX));
-        let no_day = StandInFile { day: "soon".to_owned(), count: 1 };
+        let no_day = StandInFile { day: "soon".to_owned(), ..StandInFile::default() };
         assert!(!is_over(AggregateKind::StandIn, &no_day.encode_to_vec(), Millis::MAX));
     }
 }

@@ -362,7 +362,7 @@ fn what_a_home_region_vouched_for_does_not_outlive_the_deny_list() {
 }
 
 fn holder_session() -> HolderSession {
-    let (_, write) = new_session().write(&who(), Assurance::Code, NOW);
+    let (_, write) = new_session().write(&who(), Assurance::Code, false, NOW);
     HolderSession::decode(write.body.expect("a body")).expect("its own body")
 }
 
