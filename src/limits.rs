@@ -368,6 +368,10 @@ pub const CLOCK_OFF_MAX_MS: i64 = 10_000;
 
 // ---- tasks ----------------------------------------------------------------
 
+/// Newest entries about a holder, a scene, in which their cards are looked for before
+/// they are erased: a person has a handful of cards, each with an import and some calls.
+pub const ERASED_ENTRIES_LOOKED_AT: usize = 10_000;
+
 /// Tries of tasks under way at once, in all lanes: each waits for a backend most of
 /// its time, and live calls need the processor more.
 pub const TASKS_AT_ONCE_MAX: usize = 32;

@@ -7,6 +7,7 @@ mod clock_watch;
 mod database;
 pub mod edge;
 mod fold;
+mod holder;
 mod journal;
 mod lines;
 pub mod load;
@@ -50,6 +51,8 @@ enum Command {
     Database(database::DatabaseArgs),
     /// See and settle what must still happen. 查看并处理未结任务
     Tasks(tasks::TasksArgs),
+    /// Erase a holder for good. 清除持卡人资料
+    Holder(holder::HolderArgs),
     /// Verify, prove, export, follow a journal. 核对、举证、导出账本
     Journal(journal::JournalArgs),
     /// Compare the journal with a participant's and a bank's file. 三方对账
@@ -88,6 +91,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cards(args) => told(cards::run(&args)),
         Command::Database(args) => told(database::run(&args)),
         Command::Tasks(args) => told(tasks::run(&args)),
+        Command::Holder(args) => told(holder::run(&args)),
         Command::Journal(args) => journal::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Store(args) => told(store::run(&args)),

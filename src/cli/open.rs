@@ -132,6 +132,12 @@ fn open_store(
 ) -> anyhow::Result<(EmbeddedStore, Arc<HolderKeys>)> {
     let keys = HolderKeys::open(&file.store.dir.join("holder-keys"), Arc::clone(&vault), Arc::new(SystemRng))
         .context("the holder keys cannot be opened")?;
+    let keys = match file.erased_list() {
+        None => keys,
+        Some(list) => keys
+            .keeping_list(&list)
+            .with_context(|| format!("the list of the erased, {}, cannot be kept", list.display()))?,
+    };
     let keys = Arc::new(keys);
     let store = EmbeddedStore::open_watched(
         file.store_options(),

@@ -117,7 +117,8 @@ pub struct StoreSection {
     #[serde(default = "default_archive_keep_segments")]
     pub archive_keep_segments: usize,
     /// A file outside of the store's folder, on another disk at best, that remembers
-    /// how far the journal went. Relative to `data_root`.
+    /// how far the journal went; beside it (`….erased`) the list of erased holders is
+    /// kept. Relative to `data_root`.
     #[serde(default)]
     pub head_file: Option<PathBuf>,
     /// Entries, and minutes, after which a batch carries a checkpoint.
@@ -264,6 +265,13 @@ pub struct LibrariesFile {
 }
 
 impl GatewayFile {
+    /// Where the list of the erased is kept apart from the store: beside the head file.
+    pub fn erased_list(&self) -> Option<PathBuf> {
+        let mut path = self.store.head_file.clone()?.into_os_string();
+        path.push(".erased");
+        Some(path.into())
+    }
+
     /// What the embedded store is opened with.
     pub fn store_options(&self) -> StoreOptions {
         let mut options = StoreOptions::in_dir(&self.store.dir, self.region.province);

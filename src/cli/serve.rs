@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clock_watch::ClockWatch,
-    edge, fold,
+    edge, fold, holder,
     lines::Lines,
     load::{self, Fixed, Loaded},
     open::{self, OpenStore, Opened},
@@ -108,8 +108,12 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let _ = opened_gateway.set(Arc::clone(&gateway));
     // Under PostgreSQL the folder may have had no use until now.
     std::fs::create_dir_all(&file.store.dir).context("the store's folder cannot be made")?;
-    let hand = net::HandServer::bind(&file.store.dir, tasks::hand_of(Arc::clone(&gateway)))
-        .context("the operators' socket cannot be made")?;
+    let acts = vec![
+        (tasks::HAND, tasks::hand_of(Arc::clone(&gateway))),
+        (holder::HAND, holder::hand_of(Arc::clone(&gateway))),
+    ];
+    let hand =
+        net::HandServer::bind(&file.store.dir, acts).context("the operators' socket cannot be made")?;
     let hand = tokio::spawn(hand.serve(stop.clone()));
     ready.keys_and_store.store(true, Ordering::Release);
 

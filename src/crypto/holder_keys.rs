@@ -19,7 +19,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -60,11 +60,14 @@ const INDEX_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Seals under keys of holders. Cheap to share behind an `Arc`.
 pub struct HolderKeys {
+    folder: PathBuf,
     database: Database,
     slots: Keyspace,
     salts: File,
     /// Those whose key was destroyed; a copy of the salts is held against it.
     erased: File,
+    /// The same list once more, apart from the store.
+    apart: Option<PathBuf>,
     vault: Arc<dyn KeyVault>,
     rng: Arc<dyn Rng>,
     ready: Cache<Subject, Arc<Sm4Gcm>>,
@@ -129,10 +132,12 @@ impl HolderKeys {
         rebuild_index(folder, &database, &slots, &salts)?;
         let slot = salts.metadata().map_err(cannot_use)?.len().div_ceil(SLOT as u64);
         Ok(HolderKeys {
+            folder: folder.to_owned(),
             database,
             slots,
             salts,
             erased,
+            apart: None,
             vault,
             rng,
             ready: Cache::new(limits::HOLDER_KEYS_CACHED_MAX),
@@ -145,6 +150,40 @@ impl HolderKeys {
         })
     }
 
+    /// Keeps the list of the erased at `path`, too, which is to lie apart from the
+    /// store. Who stands on it is erased again at once: a store that was put back from
+    /// an older copy has their keys.
+    ///
+    /// # Errors
+    /// When the list cannot be read or written, or a key not be destroyed.
+    pub fn keeping_list(mut self, path: &Path) -> Result<Self, SealError> {
+        let mut listed = read_erased(path).map_err(cannot_use)?;
+        for subject in &listed {
+            if !self.is_destroyed(*subject)? {
+                self.destroy(*subject)?;
+            }
+        }
+        let known = listed.len();
+        listed.extend(read_erased(&self.folder.join(ERASED)).map_err(cannot_use)?);
+        if listed.len() > known {
+            // They were erased before the list was kept apart.
+            write_apart(path, &listed).map_err(cannot_use)?;
+        }
+        self.apart = Some(path.to_owned());
+        Ok(self)
+    }
+
+    /// Puts a name on the list that lies apart, as a whole: it is short, and who is
+    /// stopped in between leaves the old one.
+    fn note_apart(&self, subject: Subject) -> io::Result<()> {
+        let Some(path) = &self.apart else { return Ok(()) };
+        let mut listed = read_erased(path)?;
+        if listed.insert(subject) {
+            write_apart(path, &listed)?;
+        }
+        Ok(())
+    }
+
     /// Destroys the key of a subject for good and returns when that is on disk.
     /// What was sealed opens as `None` from now on; nothing more is sealed (a call
     /// that has taken the key already ends as if it had come before). The salt is
@@ -155,8 +194,9 @@ impl HolderKeys {
     pub fn destroy(&self, subject: Subject) -> Result<(), SealError> {
         let mut ends = lock(&self.changing);
         let stored = self.slots.get(subject.as_bytes()).map_err(cannot_use)?;
-        // The list before anything else: a copy that still has the salt is held
-        // against it.
+        // The lists before anything else: a copy that still has the salt is held
+        // against them.
+        self.note_apart(subject).map_err(cannot_use)?;
         // At its place, not at the end of the file: what a full disk
         // has left of a name there is written over.
         self.erased.write_all_at(subject.as_bytes(), ends.erased).map_err(cannot_use)?;
@@ -286,6 +326,15 @@ impl Sealer for HolderKeys {
         }
     }
 
+    fn destroy(&self, subject: Subject) -> Result<(), SealError> {
+        HolderKeys::destroy(self, subject)
+    }
+
+    fn is_destroyed(&self, subject: Subject) -> Result<bool, SealError> {
+        let stored = self.slots.get(subject.as_bytes()).map_err(cannot_use)?;
+        Ok(stored.is_some_and(|stored| *stored == *DESTROYED))
+    }
+
     fn destroyed(&self) -> u64 {
         self.destroyed.load(Ordering::Acquire)
     }
@@ -325,6 +374,13 @@ fn open_salts(folder: &Path) -> io::Result<File> {
     let salts = options.open(folder.join(SALTS))?;
     File::open(folder)?.sync_all()?;
     Ok(salts)
+}
+
+/// Writes a list and puts its name in its folder on disk, too.
+fn write_apart(path: &Path, listed: &HashSet<Subject>) -> io::Result<()> {
+    write_erased(path, listed)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Opens the list of those who were erased and cuts off what a full disk has left of a

@@ -3,7 +3,7 @@
 
 use crate::model::Subject;
 
-/// Sealing or opening failed for another reason than a destroyed key.
+/// Why something was not sealed or opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     #[error("the sealed part was altered or belongs to another entry")]
@@ -22,7 +22,7 @@ pub trait Sealer: Send + Sync + 'static {
     /// (the entry's public part).
     ///
     /// # Errors
-    /// When the subject's key was destroyed or cannot be made.
+    /// `Destroyed` when the subject's key was; when it cannot be made.
     fn seal(
         &self,
         subject: Subject,
@@ -48,6 +48,22 @@ pub trait Sealer: Send + Sync + 'static {
     /// keys must count before it returns; one that cannot keeps this default.
     fn destroyed(&self) -> u64 {
         0
+    }
+
+    /// Destroys the key of a subject for good and returns when that is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be put on disk; a sealer that destroys no keys keeps this default.
+    fn destroy(&self, _subject: Subject) -> Result<(), SealError> {
+        Err(SealError::Keys("no key can be destroyed here".into()))
+    }
+
+    /// Whether the key of a subject was destroyed.
+    ///
+    /// # Errors
+    /// When the keys cannot be read.
+    fn is_destroyed(&self, _subject: Subject) -> Result<bool, SealError> {
+        Ok(false)
     }
 
     /// Puts the keys that were made since the last call on disk. The committer

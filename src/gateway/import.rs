@@ -73,11 +73,12 @@ enum Imported {
     Known,
     /// Its document names another holder already.
     DocumentTaken,
+    /// Its holder was erased; nothing is written about them any more.
+    HolderErased,
 }
 
-fn document_taken() -> Violation {
-    let reason = Reason::DocumentTaken;
-    Violation::new("social_security_number", reason.zh(), reason.en())
+fn violation(field: &str, reason: Reason) -> Violation {
+    Violation::new(field, reason.zh(), reason.en())
 }
 
 /// What is wrong with the form of a line. A parser's own words may quote a value
@@ -109,7 +110,11 @@ impl Gateway {
                 Ok(Imported::Taken) => report.taken += 1,
                 Ok(Imported::Known) => report.known += 1,
                 Ok(Imported::DocumentTaken) => {
-                    report.wrong.insert(at, vec![document_taken()]);
+                    let taken = violation("social_security_number", Reason::DocumentTaken);
+                    report.wrong.insert(at, vec![taken]);
+                }
+                Ok(Imported::HolderErased) => {
+                    report.wrong.insert(at, vec![violation("holder", Reason::HolderErased)]);
                 }
                 Err(violations) => {
                     report.wrong.insert(at, violations);
@@ -156,7 +161,11 @@ impl Gateway {
             .note(self.own_meta(Scene::Operations, "ImportCard"), touches, move |view, now| {
                 card::issue(view, &new, now)
             })
-            .await?;
+            .await;
+        let committed = match committed {
+            Err(refusal) if refusal.reason == Reason::HolderErased => return Ok(Imported::HolderErased),
+            committed => committed?,
+        };
         self.spread_denial(&committed).await;
         Ok(if committed.entry.status == Status::Completed.number() {
             Imported::Taken

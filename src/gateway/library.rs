@@ -122,10 +122,9 @@ impl Gateway {
         let (who, assurance) = card::live_session(session.as_ref(), asks, now).map_err(Refusal::forbidden)?;
         self.not_denied(&who.card).map_err(Refusal::forbidden)?;
         if self.is_ours(&who.card) {
-            let file: CardFile = self
-                .peek(who.card.as_bytes())
-                .await?
-                .ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
+            let Some(file) = self.peek::<CardFile>(who.card.as_bytes()).await? else {
+                return Err(self.card_without_file(&who.card).await);
+            };
             card::standing_of(&file).usable(now).map_err(Refusal::forbidden)?;
         }
         Ok((who, assurance))

@@ -96,6 +96,7 @@ impl From<StoreError> for Refusal {
                 tracing::error!(%what, "stored data cannot be read");
                 Refusal::internal()
             }
+            StoreError::HolderErased => Refusal::forbidden(Reason::HolderErased),
             StoreError::TaskClosed => Refusal::internal(),
             StoreError::NoSuchTransaction => Refusal::not_found(Reason::TransactionUnknown),
         }

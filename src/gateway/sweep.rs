@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Gateway, Refusal};
 use crate::{
     limits,
-    model::{AggregateKey, AggregateKind, Rank, Scene, Subject},
+    model::{AggregateKey, AggregateKind, Rank, Scene},
     scenes::card,
     telemetry::metrics,
 };
@@ -109,7 +109,7 @@ impl Walk {
 impl Gateway {
     async fn sweep(&self, kind: AggregateKind, rows: &[AggregateKey]) -> Result<usize, Refusal> {
         let _place = self.admission.enter(Rank::Background)?;
-        let keeper = Subject::from_bytes(self.keyed_hash(&[b"onecard/subject/keeper/v1\0"])?);
+        let keeper = self.keeper()?;
         let (named, touches) = (rows.to_vec(), rows.to_vec());
         self.note(self.own_meta(Scene::Operations, "Sweep"), touches, move |view, now| {
             card::sweep(view, &named, keeper, now)

@@ -7,7 +7,7 @@ use super::{Gateway, Refusal};
 use crate::{
     crypto::KeyName,
     identity::CardIdentifier,
-    model::{AggregateBody, AggregateKey, PairwiseHolder, ParticipantId, Reason, Subject, record::CardFile},
+    model::{AggregateBody, AggregateKey, PairwiseHolder, ParticipantId, Subject, record::CardFile},
     scenes::card::Who,
 };
 
@@ -28,14 +28,15 @@ impl Gateway {
     /// A card of our register.
     ///
     /// # Errors
-    /// `CardUnknown` when it is not in it.
+    /// `CardUnknown` when it is not in it; `HolderErased` when its holder was erased.
     pub(super) async fn known_card(
         &self,
         card: CardIdentifier,
         participant: &ParticipantId,
     ) -> Result<KnownCard, Refusal> {
-        let file: CardFile =
-            self.peek(card.as_bytes()).await?.ok_or_else(|| Refusal::not_found(Reason::CardUnknown))?;
+        let Some(file) = self.peek::<CardFile>(card.as_bytes()).await? else {
+            return Err(self.card_without_file(&card).await);
+        };
         let subject = self.holder_subject(&file.holder)?;
         let pairwise = self.pairwise(b"holder", &file.holder, participant)?;
         Ok(KnownCard { who: Who { card, subject, pairwise }, holder: file.holder })
@@ -63,6 +64,11 @@ impl Gateway {
 
     pub(super) fn foreign_subject(&self, card: &CardIdentifier) -> Result<Subject, Refusal> {
         Ok(Subject::from_bytes(self.keyed_hash(&[b"onecard/subject/v1\0", card.as_bytes()])?))
+    }
+
+    /// Whose key seals what must outlive every holder; no person.
+    pub(super) fn keeper(&self) -> Result<Subject, Refusal> {
+        Ok(Subject::from_bytes(self.keyed_hash(&[b"onecard/subject/keeper/v1\0"])?))
     }
 
     fn pairwise(

@@ -45,6 +45,7 @@ reasons! {
     CardLocked "CARD_LOCKED" "卡片应用已锁定，请到柜台解锁" "the card's application is locked; unlock it at a counter";
     CardCancelled "CARD_CANCELLED" "卡片已注销" "the card has been cancelled";
     CardExpired "CARD_EXPIRED" "卡片已过有效期" "the card is past its validity";
+    HolderErased "HOLDER_ERASED" "该持卡人的资料已清除，卡片不再可用" "the holder's data was erased; the card is of no more use";
     LossIsFinal "LOSS_IS_FINAL" "正式挂失不能解除，请补办新卡" "a formal loss cannot be lifted; apply for a new card";
     NotLost "NOT_LOST" "卡片未处于临时挂失状态" "the card is not temporarily lost";
     StateUnchanged "STATE_UNCHANGED" "卡片状态不允许该操作" "the card's state does not allow this change";

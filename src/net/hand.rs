@@ -47,12 +47,12 @@ pub enum HandError {
 }
 
 impl HandServer {
-    /// Binds the socket in `folder`. One that a process left behind when it died is
+    /// Binds the socket in `folder`, over which `acts` are carried out, each by its path. One that a process left behind when it died is
     /// taken over; the caller holds the store, so no other process is alive there.
     ///
     /// # Errors
     /// When the socket cannot be made; the path may be at most some 100 bytes long.
-    pub fn bind(folder: &Path, act: Act) -> io::Result<Self> {
+    pub fn bind(folder: &Path, acts: Vec<(&'static str, Act)>) -> io::Result<Self> {
         let path = folder.join(NAME);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -60,7 +60,9 @@ impl HandServer {
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        let router = Router::new().route("/tasks", post(acted)).with_state(Arc::new(act));
+        let router = acts.into_iter().fold(Router::new(), |router, (about, act)| {
+            router.route(about, post(acted).with_state(Arc::new(act)))
+        });
         Ok(HandServer { listener, router, path })
     }
 
@@ -83,17 +85,17 @@ async fn acted(State(act): State<Arc<Act>>, body: String) -> (StatusCode, String
     }
 }
 
-/// Asks the gateway over `folder` to carry out an act.
+/// Asks the gateway over `folder` to carry out the act of the path `about`.
 ///
 /// # Errors
 /// See [`HandError`].
-pub async fn act(folder: &Path, body: &str) -> Result<String, HandError> {
+pub async fn act(folder: &Path, about: &str, body: &str) -> Result<String, HandError> {
     let mut stream = UnixStream::connect(folder.join(NAME)).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => HandError::NotRunning,
         _ => HandError::Io(error),
     })?;
     let head = format!(
-        "POST /tasks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST {about} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
@@ -115,14 +117,14 @@ mod tests {
     #[tokio::test]
     async fn an_act_is_carried_out_or_refused_in_the_gateways_words() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(matches!(act(folder.path(), "{}").await, Err(HandError::NotRunning)));
+        assert!(matches!(act(folder.path(), "/tasks", "{}").await, Err(HandError::NotRunning)));
         let serve = || {
             let act = |body: String| -> BoxFuture<'static, _> {
                 Box::pin(
                     async move { if body == "do" { Ok("done".into()) } else { Err("no such task".into()) } },
                 )
             };
-            HandServer::bind(folder.path(), Box::new(act)).expect("a socket")
+            HandServer::bind(folder.path(), vec![("/tasks", Box::new(act) as Act)]).expect("a socket")
         };
         // What a process that died has left behind is in nobody's way.
         drop(serve());
@@ -131,11 +133,11 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600, "its owner's alone");
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(stop.clone()));
-        assert_eq!(act(folder.path(), "do").await.expect("done"), "done");
-        let refused = act(folder.path(), "x").await.expect_err("refused");
+        assert_eq!(act(folder.path(), "/tasks", "do").await.expect("done"), "done");
+        let refused = act(folder.path(), "/tasks", "x").await.expect_err("refused");
         assert_eq!(refused.to_string(), "no such task");
         stop.cancel();
         serving.await.expect("no panic").expect("served");
-        assert!(matches!(act(folder.path(), "do").await, Err(HandError::NotRunning)));
+        assert!(matches!(act(folder.path(), "/tasks", "do").await, Err(HandError::NotRunning)));
     }
 }

@@ -11,7 +11,7 @@ use super::{
     parts::{Part, SettledPart, settle_parts},
 };
 use crate::{
-    crypto::Sealer,
+    crypto::{SealError, Sealer},
     limits,
     model::{
         AggregateKey, Decision, Millis, Outcome, Rng, Status, Stored, Subject, TaskState, TransactionId,
@@ -219,9 +219,11 @@ impl Settled {
                 sealed.encode_to_vec()
             }
             Some((subject, plain)) => {
-                let sealed = sealer
-                    .seal(*subject, &nonce, &self.bound, plain)
-                    .map_err(|error| corrupt(error.to_string()))?;
+                let sealed =
+                    sealer.seal(*subject, &nonce, &self.bound, plain).map_err(|error| match error {
+                        SealError::Destroyed => StoreError::HolderErased,
+                        SealError::Altered | SealError::Keys(_) => corrupt(error.to_string()),
+                    })?;
                 [nonce.as_slice(), &sealed].concat()
             }
         };

@@ -28,6 +28,7 @@ use super::{
     TaskTally, Terms, Unit,
     chain::{is_signed, key_id, signed_bytes},
     committer::{Committer, OpenBatch, Shared},
+    effects::corrupt,
     inbox::{Answer, Health, Inbox, Waiting},
     indexer::Indexer,
     leases::Leases,
@@ -492,6 +493,22 @@ impl Store for EmbeddedStore {
     fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.leases.release(key, owner);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn erase(&self, subjects: Vec<Subject>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.lookup.aside(move |lookup| {
+            for subject in &subjects {
+                lookup.sealer.destroy(*subject).map_err(|error| corrupt(error.to_string()))?;
+            }
+            lookup.shared.overlay.forget(&subjects);
+            Ok(())
+        })
+    }
+
+    fn is_erased(&self, subject: Subject) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.lookup.aside(move |lookup| {
+            lookup.sealer.is_destroyed(subject).map_err(|error| corrupt(error.to_string()))
+        })
     }
 
     fn committed_at_ms(&self) -> Millis {

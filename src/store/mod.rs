@@ -260,6 +260,9 @@ pub enum StoreError {
     /// A stored aggregate or entry cannot be read.
     #[error("stored data cannot be read: {0}")]
     Corrupt(Arc<str>),
+    /// The unit writes about somebody who was erased. Nothing was done.
+    #[error("the holder was erased")]
+    HolderErased,
     /// A `Next` or `Later` step of a transaction that does not exist.
     #[error("no such transaction")]
     NoSuchTransaction,
@@ -342,6 +345,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends a lease before its time: the work is done, or put off.
     fn release_task<'a>(&'a self, key: &'a TaskKey, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Destroys the keys of subjects for good, one after another: what was sealed under
+    /// them is never read again, nothing more is sealed. Saying it again does no harm.
+    fn erase(&self, subjects: Vec<Subject>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Whether a subject's key was destroyed.
+    fn is_erased(&self, subject: Subject) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// The newest instant of commitment; `Millis::MIN` before the first. Never goes
     /// backwards, even where the clock does.

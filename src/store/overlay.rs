@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::{
     DueTask,
-    effects::{Claim, ClaimKey, Effects, EntryEffects, Location},
+    effects::{Claim, ClaimKey, Effects, EntryEffects, Location, Row},
     rows::StepRow,
 };
 use crate::model::{AggregateKey, AggregateKind, Scene, Stored, Subject, TaskKey, TaskState, TransactionId};
@@ -141,6 +141,26 @@ impl Overlay {
     /// The last batch that is in the index and no longer here.
     pub(super) fn retired(&self) -> u64 {
         self.retired.load(Ordering::Acquire)
+    }
+
+    /// Shows nothing any more that was last written about one of `erased`, whose keys
+    /// were destroyed: here it stands in the clear until it is indexed.
+    pub(super) fn forget(&self, erased: &[Subject]) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State { layer, batches } = &mut *state;
+        let written = batches.iter().flat_map(|batch| &batch.entries).flat_map(|entry| &entry.aggregates);
+        // What was written again under another key stays.
+        let theirs: HashMap<_, _> = written
+            .map(|aggregate| match &aggregate.row {
+                Row::Sealed(row) => (&aggregate.key, erased.contains(&row.subject)),
+                Row::Open(_) | Row::Deleted => (&aggregate.key, false),
+            })
+            .collect();
+        for (key, _) in theirs.into_iter().filter(|(_, theirs)| *theirs) {
+            if let Some((_, stored)) = layer.aggregates.get_mut(key) {
+                *stored = None;
+            }
+        }
     }
 
     /// Entries that are durable and not indexed; one about several holders counts for

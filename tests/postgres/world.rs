@@ -25,7 +25,7 @@ pub enum Engine {
 
 /// An open store.
 pub enum Open {
-    Embedded(EmbeddedStore, Arc<HolderKeys>),
+    Embedded(EmbeddedStore),
     Postgres(PostgresStore),
 }
 
@@ -71,12 +71,12 @@ impl World {
             Engine::Embedded(folder) => {
                 let keys = folder.path().join("holder-keys");
                 let keys = HolderKeys::open(&keys, Arc::clone(&self.vault) as _, Arc::new(SystemRng));
-                let keys = Arc::new(keys.expect("the keys open"));
                 let mut options = StoreOptions::in_dir(folder.path(), 110_000);
                 options.segment_bytes = 256 * 1024;
-                let (vault, sealer) = (Arc::clone(&self.vault) as _, Arc::clone(&keys) as _);
+                let (vault, sealer) =
+                    (Arc::clone(&self.vault) as _, Arc::new(keys.expect("the keys open")) as _);
                 let store = EmbeddedStore::open(options, vault, sealer, Arc::clone(&self.clock) as _);
-                Ok(Open::Embedded(store.expect("the store opens"), keys))
+                Ok(Open::Embedded(store.expect("the store opens")))
             }
             Engine::Postgres { url, shards } => {
                 let mut options = PostgresOptions::at(url.clone().into(), 110_000, name);
@@ -110,7 +110,7 @@ impl World {
 impl Open {
     pub fn store(&self) -> &dyn Store {
         match self {
-            Open::Embedded(store, _) => store,
+            Open::Embedded(store) => store,
             Open::Postgres(store) => store,
         }
     }
@@ -121,7 +121,7 @@ impl Open {
 
     pub async fn close(self) {
         match self {
-            Open::Embedded(store, _) => {
+            Open::Embedded(store) => {
                 tokio::task::spawn_blocking(move || store.close()).await.expect("no panic");
             }
             Open::Postgres(store) => store.close().await,
@@ -132,7 +132,7 @@ impl Open {
     /// the clear.
     pub async fn settle(&self) {
         match self {
-            Open::Embedded(store, _) => {
+            Open::Embedded(store) => {
                 while store.index_lag() > 0 {
                     tokio::task::yield_now().await;
                 }
@@ -143,17 +143,10 @@ impl Open {
 
     pub async fn prove(&self, transaction: TransactionId) -> Vec<Proof> {
         match self {
-            Open::Embedded(store, _) => store.prove(transaction),
+            Open::Embedded(store) => store.prove(transaction),
             Open::Postgres(store) => store.prove(transaction).await,
         }
         .expect("readable")
-    }
-
-    pub async fn destroy_key(&self, subject: Subject) {
-        match self {
-            Open::Embedded(_, keys) => keys.destroy(subject).expect("destroyed"),
-            Open::Postgres(store) => store.destroy_key(subject).await.expect("destroyed"),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod crash_points;
 mod drained;
 mod durable;
 mod edge;
+mod erased;
 mod flooded;
 mod kept_small;
 mod little_told;

@@ -102,6 +102,9 @@ enum HandAct {
     Close,
 }
 
+/// The path of these acts on the operators' socket.
+pub const HAND: &str = "/tasks";
+
 /// Answers that are read from a running gateway: 10,000 tasks of some 300 bytes.
 const LIST_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
@@ -164,7 +167,7 @@ impl Hand {
             operator: self.operator.clone(),
             reason: self.reason.clone(),
         };
-        match hand::act(&loaded.file.store.dir, &serde_json::to_string(&ask)?).await {
+        match hand::act(&loaded.file.store.dir, HAND, &serde_json::to_string(&ask)?).await {
             Ok(told) => Ok(told),
             Err(HandError::NotRunning) => {
                 over_stopped(loaded, async |gateway| {
@@ -178,7 +181,7 @@ impl Hand {
 }
 
 /// Opens the store of a stopped region for one question.
-async fn over_stopped<T>(
+pub(super) async fn over_stopped<T>(
     loaded: Loaded,
     ask: impl AsyncFnOnce(&Gateway) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {

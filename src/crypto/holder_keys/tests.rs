@@ -40,6 +40,7 @@ fn a_destroyed_key_stays_destroyed() {
     let check = |keys: &HolderKeys| {
         assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(None));
         assert!(matches!(keys.seal(ANN, &NONCE, b"", b"Ann"), Err(SealError::Destroyed)));
+        assert!(keys.is_destroyed(ANN).expect("read") && !keys.is_destroyed(BO).expect("read"));
         assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(Some(b"Bo".to_vec())));
     };
     check(&keys);
@@ -231,4 +232,30 @@ fn a_half_written_name_does_not_hide_who_is_erased_after_it() {
     open(folder.path()).destroy(ANN).expect("destroys");
     assert_eq!(read_erased(&list).expect("read"), HashSet::from([ANN, BO, CY]));
     assert_eq!(std::fs::metadata(&list).expect("there").len(), 3 * 16);
+}
+
+#[test]
+fn a_store_put_back_from_before_an_erasure_is_held_against_the_list_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (live, copy, list) =
+        (folder.path().join("live"), folder.path().join("copy"), folder.path().join("head.erased"));
+    let keys = open(&live);
+    let ann = keys.seal(ANN, &NONCE, b"", b"Ann").expect("seals");
+    let bo = keys.seal(BO, &NONCE, b"", b"Bo").expect("seals");
+    keys.seal(CY, &NONCE, b"", b"Cy").expect("seals");
+    keys.make_durable().expect("syncs");
+    copy_holder_keys(&live, &copy).expect("copied");
+    keys.destroy(CY).expect("destroys");
+    let keys = keys.keeping_list(&list).expect("keeps");
+    assert_eq!(read_erased(&list).expect("read"), HashSet::from([CY]), "erased before the list was kept");
+    keys.destroy(ANN).expect("destroys");
+    drop(keys);
+
+    let keys = open(&copy);
+    assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(Some(b"Ann".to_vec())), "the copy has the key");
+    let keys = keys.keeping_list(&list).expect("keeps");
+    assert_eq!(keys.open(ANN, &NONCE, b"", &ann), Ok(None));
+    assert_eq!(keys.seal(CY, &NONCE, b"", b"Cy"), Err(SealError::Destroyed));
+    assert_eq!(keys.open(BO, &NONCE, b"", &bo), Ok(Some(b"Bo".to_vec())));
+    assert_eq!(read_erased(&copy.join(ERASED)).expect("read"), HashSet::from([ANN, CY]), "its own list, too");
 }

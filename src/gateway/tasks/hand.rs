@@ -16,8 +16,8 @@ use crate::{
 /// Who acts, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskHand {
-    operator: Arc<str>,
-    reason: String,
+    pub(in crate::gateway) operator: Arc<str>,
+    pub(in crate::gateway) reason: String,
 }
 
 /// Why an operator's act was not carried out.
@@ -49,6 +49,7 @@ impl From<StoreError> for HandRefused {
             | StoreError::Busy
             | StoreError::Stopped(_)
             | StoreError::Corrupt(_)
+            | StoreError::HolderErased
             | StoreError::NoSuchTransaction => HandRefused::Store(error.to_string()),
         }
     }

@@ -4,6 +4,7 @@
 mod caps;
 mod cards;
 mod deny;
+mod erase;
 mod import;
 mod insurer;
 mod kept;

@@ -8,6 +8,7 @@
 mod attributes;
 mod authenticate;
 mod deny;
+mod erased;
 mod issue;
 mod loss;
 mod session;
@@ -27,6 +28,7 @@ pub use deny::{
     DenyFact, apply_denial, begin_deny_epoch, denial, deny_head_id, is_lost_denial, not_denied,
     take_up_denial, told_all,
 };
+pub use erased::close_erased;
 pub use issue::{NewCard, issue};
 pub use loss::{LossKind, issue_code, lift_loss, read_state, report_loss};
 pub use session::{NewSession, SessionAsk, end_session, live_session, session_of, still_live};

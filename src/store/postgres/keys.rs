@@ -142,6 +142,12 @@ impl DatabaseKeys {
         Ok(())
     }
 
+    /// Whether the key of a subject was destroyed, here or on another node.
+    pub(super) async fn is_destroyed(&self, subject: Subject) -> Result<bool, Trouble> {
+        let found = self.look(self.shard(subject), &[subject]).await?;
+        Ok(found.get(&subject).is_some_and(Option::is_none))
+    }
+
     fn shard(&self, subject: Subject) -> i32 {
         shard_of(slot_of(subject.as_bytes()), self.reads.shards())
     }

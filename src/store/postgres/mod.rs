@@ -253,7 +253,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database is away, or the keys are not in it.
-    pub async fn destroy_key(&self, subject: Subject) -> Result<(), StoreError> {
+    async fn destroy_key(&self, subject: Subject) -> Result<(), StoreError> {
         match &*self.lookup.keys {
             Keys::Database(keys) => Ok(keys.destroy(subject).await?),
             Keys::Given(_) => Err(corrupt("the keys of holders are not in the database")),
@@ -383,6 +383,26 @@ impl Store for PostgresStore {
 
     fn lease_tasks<'a>(&'a self, ask: TaskLease<'a>) -> BoxFuture<'a, Result<Vec<DueTask>, StoreError>> {
         Box::pin(self.lookup.lease_tasks(ask))
+    }
+
+    fn erase(&self, subjects: Vec<Subject>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            for subject in subjects {
+                self.destroy_key(subject).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn is_erased(&self, subject: Subject) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            match &*self.lookup.keys {
+                Keys::Database(keys) => Ok(keys.is_destroyed(subject).await?),
+                Keys::Given(sealer) => {
+                    sealer.is_destroyed(subject).map_err(|error| corrupt(error.to_string()))
+                }
+            }
+        })
     }
 
     fn committed_at_ms(&self) -> Millis {
