@@ -113,9 +113,10 @@ struct Envelope<'a> {
 /// Reads an answer.
 ///
 /// # Errors
-/// `Refused` for −2 and every other code that says no, `SystemFailed` for −1, `Unknown`
-/// for what is no answer.
-pub(super) fn read(body: &[u8]) -> Result<Answered, PortError> {
+/// `Refused` for −2 and the codes that the options name as refusals, `SystemFailed` for
+/// −1, `Unknown` for every other code and for what is no answer: a code that nobody
+/// knows does not say that nothing was done.
+pub(super) fn read(body: &[u8], options: &NhsaOptions) -> Result<Answered, PortError> {
     let unknown = |why: &str| PortError::from(Unknown { why: why.to_owned() });
     let envelope: Envelope<'_> =
         serde_json::from_slice(body).map_err(|_| unknown("the answer is no JSON object"))?;
@@ -135,8 +136,9 @@ pub(super) fn read(body: &[u8]) -> Result<Answered, PortError> {
         }),
         "-1" => Err(system_failed(&message)),
         "" | "null" => Err(unknown("the answer has no infcode")),
-        code if code.parse::<i64>().is_ok() => Err(refused(code, &message)),
-        _ => Err(unknown("the answer's infcode is no number")),
+        "-2" => Err(refused("-2", &message)),
+        code if options.refusals.iter().any(|refusal| refusal == code) => Err(refused(code, &message)),
+        _ => Err(unknown("the answer's infcode says neither yes nor no")),
     }
 }
 

@@ -107,7 +107,12 @@ impl Line {
         match status {
             StatusCode::OK => {}
             // Refused at the door: no transaction has begun.
-            status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::TOO_MANY_REQUESTS => {
                 return Err(not_sent(format!("HTTP {}", status.as_u16())));
             }
             status => return Err(unknown(format!("HTTP {}", status.as_u16()))),
@@ -115,7 +120,7 @@ impl Line {
         if act == MedicalAct::DownloadFile && !is_json {
             return Ok(Answered::of_file(&body));
         }
-        let answered = envelope::read(&body)?;
+        let answered = envelope::read(&body, &self.options)?;
         if self.came_before(&answered.reference) {
             return Err(unknown("an answer that came before came once more".into()));
         }

@@ -70,6 +70,9 @@ pub struct NhsaOptions {
     /// Values of stmt_rslt that say that both sides agree.
     #[serde(default = "matches")]
     pub matches: Vec<String>,
+    /// Values of infcode beside −2 that say that nothing was done.
+    #[serde(default)]
+    pub refusals: Vec<String>,
     /// Words in the err_msg of a refused 2601 that say that nothing is there. Empty
     /// takes no refusal for that.
     #[serde(default)]
@@ -178,6 +181,7 @@ impl NhsaOptions {
             extra: BTreeMap::new(),
             aliases: aliases(),
             matches: matches(),
+            refusals: Vec::new(),
             nothing_there: Vec::new(),
             inquires_by_visit: yes(),
             connect_timeout_ms: connect_timeout(),

@@ -46,9 +46,16 @@ pub(super) fn said(
             rows.iter().all(is_theirs).then(|| Said::Entitlements(rows.iter().map(entitlement).collect()))
         }
         MedicalOrder::Register(_) | MedicalOrder::Admit(_) => {
+            let (psn_no, ipt_otp_no) = match order {
+                MedicalOrder::Register(register) => (&register.psn_no, &register.ipt_otp_no),
+                MedicalOrder::Admit(admit) => (&admit.psn_no, &admit.ipt_otp_no),
+                _ => return None,
+            };
             let row = row(output, &["data", "result", "mdtrtinfo"], options);
             let mdtrt_id = row.text("mdtrt_id");
-            (!mdtrt_id.is_empty()).then_some(Said::Opened(Opened { mdtrt_id }))
+            // The answer to another patient's registration is none to this one.
+            let is_ours = row.is_absent_or("psn_no", psn_no) && row.is_absent_or("ipt_otp_no", ipt_otp_no);
+            (is_ours && !mdtrt_id.is_empty()).then_some(Said::Opened(Opened { mdtrt_id }))
         }
         MedicalOrder::AddFees(fees) | MedicalOrder::AddStayFees(fees) => {
             split(output, &["result", "feedetail", "data"], &fees.lines, options).map(Said::Fees)

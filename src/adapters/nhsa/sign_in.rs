@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -28,13 +31,14 @@ struct Held {
 pub(super) struct SignIns {
     options: SignInOptions,
     held: Mutex<HashMap<Arc<str>, Held>>,
-    /// One at a time: callers that come meanwhile use what it brings.
-    turn: tokio::sync::Mutex<u32>,
+    /// One at a time an institution: callers that come meanwhile use what it brings.
+    turns: Mutex<HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>>,
+    sequence: AtomicU32,
 }
 
 impl SignIns {
     pub(super) fn new(options: SignInOptions) -> Self {
-        SignIns { options, held: Mutex::default(), turn: tokio::sync::Mutex::new(SEQUENCES.start) }
+        SignIns { options, held: Mutex::default(), turns: Mutex::default(), sequence: AtomicU32::new(0) }
     }
 
     pub(super) fn are_needed(&self) -> bool {
@@ -52,15 +56,20 @@ impl SignIns {
         if let Some(number) = self.held(&sender.institution, now_ms) {
             return Ok(number);
         }
-        let Ok(mut sequence) = tokio::time::timeout_at(until, self.turn.lock()).await else {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(sender.institution.clone()).or_default())
+        };
+        let Ok(_turn) = tokio::time::timeout_at(until, turn.lock()).await else {
             return Err(NotSent { why: "nobody signed in in time".into() }.into());
         };
         if let Some(number) = self.held(&sender.institution, now_ms) {
             return Ok(number);
         }
-        *sequence = if *sequence + 1 < SEQUENCES.end { *sequence + 1 } else { SEQUENCES.start };
+        let sequence =
+            SEQUENCES.start + self.sequence.fetch_add(1, Ordering::Relaxed) % SEQUENCES.len() as u32;
         let second = local_time(now_ms).strftime("%Y%m%d%H%M%S").to_string();
-        let msgid = MsgId::new(&sender.institution, &second, *sequence)
+        let msgid = MsgId::new(&sender.institution, &second, sequence)
             .map_err(|error| NotSent { why: error.to_string() })?;
         let own = Sender { msgid, insured_region: String::new(), sent_at_ms: now_ms, ..sender.clone() };
         // Nothing was sent of the order itself, whatever becomes of the sign-in.
@@ -114,10 +123,11 @@ impl SignIns {
     }
 }
 
-/// What kept a sign-in from working; a platform's own words speak of no person here.
+/// What kept a sign-in from working, without the platform's own words: they are never
+/// logged.
 fn why_of(error: &PortError) -> String {
     match error {
-        PortError::Refused(refused) => format!("refused with {}: {}", refused.code, refused.message),
+        PortError::Refused(refused) => format!("refused with {}", refused.code),
         other => other.to_string(),
     }
 }

@@ -336,20 +336,22 @@ fn no_output_is_read_under_a_name_that_nobody_has() {
 
 #[test]
 fn an_infcode_is_a_number_or_a_text() {
-    let read = |code: &str| envelope::read(format!("{{\"infcode\":{code},\"err_msg\":\"x\"}}").as_bytes());
+    let options = NhsaOptions { refusals: vec!["-5".into()], ..NhsaOptions::at("http://x/y") };
+    let read =
+        |code: &str| envelope::read(format!("{{\"infcode\":{code},\"err_msg\":\"x\"}}").as_bytes(), &options);
     for zero in ["0", "\"0\""] {
         assert!(read(zero).is_ok());
     }
     for failed in ["-1", "\"-1\""] {
         assert!(matches!(read(failed), Err(PortError::SystemFailed(_))));
     }
-    for refused in ["-2", "\"-2\"", "\"-5\"", "7"] {
+    for refused in ["-2", "\"-2\"", "\"-5\""] {
         assert!(matches!(read(refused), Err(PortError::Refused(_))), "{refused}");
     }
-    for nothing in ["null", "\"\"", "\"ok\"", "{}"] {
+    for nothing in ["null", "\"\"", "\"ok\"", "{}", "-3", "500", "\"7\""] {
         assert!(matches!(read(nothing), Err(PortError::Unknown(_))), "{nothing}");
     }
-    assert!(matches!(envelope::read(b"<html>"), Err(PortError::Unknown(_))));
+    assert!(matches!(envelope::read(b"<html>", &options), Err(PortError::Unknown(_))));
 }
 
 #[test]
