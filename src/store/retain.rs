@@ -17,10 +17,11 @@ use super::{
     StoreError,
     chain::{leaf_of, sealed_digest},
     disk::DiskFile,
-    effects::{Row, bound, corrupt, key_of, subject_of, transaction_of, unseal},
+    effects::{Row, bound, corrupt, key_of, transaction_of},
     frame::{self, Found},
     lookup::Lookup,
     merkle::Tree,
+    parts::open_parts,
     segment::{self, FIRST_FRAME, HeadFound, SegmentHeader, Segments},
     walk::Broken,
 };
@@ -262,11 +263,11 @@ impl<'a> Retention<'a> {
         all_over: bool,
     ) -> Result<bool, StoreError> {
         let bound = bound(transaction_of(entry)?, entry.step);
-        let opened = unseal(&*self.lookup.sealer, subject_of(entry), &bound, &stored.sealed_part)?;
-        // Without its key it holds nothing for anybody.
-        let Some(opened) = opened else { return Ok(false) };
+        let opened = open_parts(&*self.lookup.sealer, entry, &bound, &stored.sealed_part)?;
         let (mut needed, mut gone) = (false, Vec::new());
-        for write in &opened.writes {
+        // Without its key a part holds nothing for anybody. The parts of an upload's
+        // holders stay, and go, together: their digest is one.
+        for write in opened.iter().filter_map(|part| part.plain.as_ref()).flat_map(|plain| &plain.writes) {
             let key = key_of(write).ok_or_else(|| corrupt("an aggregate of an unknown kind"))?;
             match self.lookup.rows.aggregate(&key)? {
                 Some(Row::Sealed(row)) => needed |= row.bound == bound,

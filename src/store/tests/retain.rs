@@ -195,6 +195,48 @@ fn what_was_deleted_does_not_come_back() {
     }
 }
 
+/// An upload: each holder's part writes the holder's aggregate under their own key.
+fn upload(number: u32, holders: &[u8]) -> Unit {
+    let touches = holders.iter().map(|holder| transit(*holder)).collect();
+    let part = |holder: &u8| HolderPart {
+        subject: subject(*holder),
+        pairwise: PairwiseHolder::from_slice(&[*holder; 16]).expect("as long as it is"),
+        detail: format!("ride {number}").into_bytes().into(),
+        writes: vec![Write { key: transit(*holder), schema: 1, body: Some((&b"state"[..]).into()) }],
+    };
+    let parts: Vec<HolderPart> = holders.iter().map(part).collect();
+    unit_with(number, first(number), touches, move |_, _| {
+        let mut decision = Decision::new(Outcome::Approved);
+        decision.parts = parts;
+        Ok(decision)
+    })
+}
+
+#[test]
+fn an_upload_is_dropped_once_none_of_its_holders_stands_on_it() {
+    let disk = LyingDisk::new();
+    let world = World::on(disk.clone());
+    let store = world.open();
+    // 1 rides again, 2 does not; 3 and 4 ride again; 5 is erased and 1 rides again.
+    for unit in [upload(1, &[1, 2]), upload(2, &[3, 4]), upload(3, &[5, 1])] {
+        commit(&store, unit).expect("committed");
+    }
+    fill(&store, 1_000..1_300);
+    world.clock.advance_ms(100 * DAY_MS);
+    commit(&store, upload(4, &[1, 3, 4])).expect("committed");
+    fill(&store, 2_000..2_300);
+    settle(&store);
+    world.sealer.destroy(subject(5));
+    let (before, now) = (state(&store), world.clock.now_ms());
+    let report = store.retain(&terms(90, None), now).expect("run");
+    assert_eq!((report.dropped, report.kept), (2, 1), "2 stands on the first");
+    assert_eq!(state(&store), before);
+    store.close();
+    assert_eq!(world.verify().expect("the chain holds").dropped, 2);
+    let rebuilt = World { index: Arc::default(), ..world.clone() };
+    assert_eq!(state(&rebuilt.open()), before);
+}
+
 #[test]
 fn an_archive_and_a_copy_forget_as_well_and_say_how_far_back_they_reach() {
     let folder = tempfile::tempdir().expect("a folder");
