@@ -171,7 +171,7 @@ pub struct Unit {
     pub meta: UnitMeta,
     pub transaction: TransactionId,
     pub step: Step,
-    /// At most 8 aggregates.
+    /// At most [`UNIT_TOUCHES_MAX`](crate::limits::UNIT_TOUCHES_MAX) aggregates.
     pub touches: Vec<AggregateKey>,
     pub decide: Decide,
 }
