@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PeerClients, client::PeerKnows};
 use crate::{
-    gateway::{Gateway, Refusal},
+    gateway::{Gateway, Heard, Refusal},
     limits,
     telemetry::metrics,
     trust::DenyPosition,
@@ -78,8 +78,9 @@ impl DenySync {
         // A peer without epochs counts on: our versions never go back.
         let heard = DenyPosition { epoch: epoch.unwrap_or(told.epoch), version };
         if heard > told && heard > self.gateway.deny_list_at() {
-            self.gateway.was_put_back(self.to, heard).await.map_err(reason)?;
-            return Ok(DenyPosition::default());
+            return match self.gateway.was_put_back(self.to, heard).await.map_err(reason)? {
+                Heard::Begun | Heard::NotBelieved => Ok(DenyPosition::default()),
+            };
         }
         if epoch.is_some()
             && let Err(why) = self.ask(told.epoch).await

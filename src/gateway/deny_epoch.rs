@@ -1,6 +1,8 @@
 //! Our deny list begun anew, where our store was put back or made new, and the losses
 //! that it had acknowledged and lost: the peers still know of them and tell.
 
+use std::sync::PoisonError;
+
 use super::{
     DenyTold, Gateway, Refusal,
     deny::{FACTS_PER_DELTA, fact_of, position_of},
@@ -15,6 +17,14 @@ use crate::{
     telemetry::metrics,
     trust::DenyPosition,
 };
+
+/// What became of a peer's claim to know more of our list than we do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The list is begun anew; the peer knows nothing of it.
+    Begun,
+    NotBelieved,
+}
 
 impl Gateway {
     /// Begins our list anew where the store is another than the one that it was made
@@ -35,11 +45,13 @@ impl Gateway {
     }
 
     /// A peer knows more of our list than we do, so that our store is not the one that
-    /// said it: the list is begun anew above everything the peer may have heard.
+    /// said it: the list is begun anew above everything the peer may have heard. On one
+    /// peer's word once in a process' life, so that one that lies, or that never takes
+    /// what it is told, cannot make us begin without end.
     ///
     /// # Errors
     /// When the journal cannot take it.
-    pub async fn was_put_back(&self, peer: u32, heard: DenyPosition) -> Result<(), Refusal> {
+    pub async fn was_put_back(&self, peer: u32, heard: DenyPosition) -> Result<Heard, Refusal> {
         let now = u64::try_from(self.now_ms()).unwrap_or(0);
         let highest = heard.epoch.max(heard.version);
         if highest > now.saturating_add(limits::DENY_EPOCH_AHEAD_MAX_MS) {
@@ -49,7 +61,18 @@ impl Gateway {
                 heard.version,
                 "a peer claims to know a deny list of ours that cannot be; it is not believed"
             );
-            return Ok(());
+            return Ok(Heard::NotBelieved);
+        }
+        let begun = || self.begun_on_word.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun().contains(&peer) {
+            tracing::warn!(
+                peer,
+                heard.epoch,
+                heard.version,
+                "a peer claims once more to know more of our deny list than we do; on its word the list was begun \
+                 anew already, and is not again before a restart"
+            );
+            return Ok(Heard::NotBelieved);
         }
         tracing::warn!(
             peer,
@@ -57,7 +80,9 @@ impl Gateway {
             heard.version,
             "a peer knows more of our deny list than we do: the store was put back; the list is begun anew"
         );
-        self.begin_deny_epoch(now.max(highest + 1)).await
+        self.begin_deny_epoch(now.max(highest + 1)).await?;
+        begun().insert(peer);
+        Ok(Heard::Begun)
     }
 
     async fn begin_deny_epoch(&self, epoch: u64) -> Result<(), Refusal> {
@@ -129,6 +154,15 @@ impl Gateway {
     /// # Errors
     /// When the journal cannot take one.
     pub async fn take_up_denials(&self, peer: u32, facts: &[(u64, DenyFact)]) -> Result<u64, Refusal> {
+        let dropped = facts.iter().filter(|(_, fact)| !card::may_be_told(fact)).count();
+        if dropped > 0 {
+            tracing::warn!(
+                peer,
+                dropped,
+                "a peer tells denials of our cards in a state that no home denies a card for; they are dropped"
+            );
+            metrics::deny_list_dropped(peer, dropped as u64);
+        }
         let mut taken = 0;
         for (version, fact) in facts.iter().filter(|(_, fact)| self.is_ours(&fact.card)) {
             let id = fact.card.as_bytes();

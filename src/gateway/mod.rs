@@ -42,7 +42,8 @@ mod upload;
 mod who;
 
 use std::{
-    sync::{Arc, OnceLock},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -52,6 +53,7 @@ pub use admit::{Admission, Permit};
 pub use authentication::{ChipAsk, DocumentAsk};
 pub use call::{Call, Header};
 pub use caps::{CapBook, CapLine, LedgerFile};
+pub use deny_epoch::Heard;
 pub use erase::{ErasingHands, HolderOf, NotErased};
 pub use home::PeerAsker;
 pub use import::{CardLine, ImportReport};
@@ -112,6 +114,8 @@ pub struct Gateway {
     /// Everything that may change while we run, swapped whole.
     live: ArcSwap<Live>,
     deny: DenyList,
+    /// The peers on whose word our list was begun anew since we started.
+    begun_on_word: Mutex<BTreeSet<u32>>,
     peers: OnceLock<Arc<dyn Peers>>,
     admission: Admission,
     /// One budget a member region, so that a busy one cannot crowd out another.
@@ -148,6 +152,7 @@ impl Gateway {
             msgids: medical::MsgIds::starting(parts.clock.now_ms()),
             live: ArcSwap::from_pointee(parts.live),
             deny: DenyList::default(),
+            begun_on_word: Mutex::default(),
             peers: OnceLock::new(),
             admission: Admission::default(),
             peer_rates: governor::RateLimiter::keyed(governor::Quota::per_second(limits::PEER_RATE)),

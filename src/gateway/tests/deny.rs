@@ -232,3 +232,23 @@ async fn what_a_peer_knows_of_our_list_is_taken_up_in_parts_and_once() {
     let tj = tj.restart();
     assert_eq!(tj.gateway.deny_list_at(), before, "a restart begins nothing");
 }
+
+#[tokio::test]
+async fn a_peer_cannot_make_us_begin_without_end_nor_break_a_cards_file() {
+    let (_bj, tj) = regions();
+    let person = tj.import(1).await;
+    let ahead = |by| DenyPosition { epoch: tj.gateway.deny_list_at().version + by, version: 0 };
+    assert_eq!(tj.gateway.was_put_back(BEIJING, ahead(1)).await, Ok(Heard::Begun));
+    let begun = tj.gateway.deny_list_at();
+    assert_eq!(tj.gateway.was_put_back(BEIJING, ahead(1)).await, Ok(Heard::NotBelieved));
+    assert_eq!(tj.gateway.deny_list_at(), begun);
+    assert_eq!(tj.gateway.was_put_back(130_000, ahead(1)).await, Ok(Heard::Begun), "another may be right");
+
+    for card_state in [0, 1, 5, 7, 255] {
+        let told = [(u64::MAX, DenyFact { card: person.card, card_state, ..lost(1) })];
+        assert_eq!(tj.gateway.take_up_denials(BEIJING, &told).await, Ok(0), "{card_state}");
+    }
+    assert_eq!(tj.gateway.not_denied(&person.card), Ok(()));
+    let told = [(1, DenyFact { card: person.card, card_state: 7, ..lost(1) }), (2, lost(2))];
+    assert_eq!(tj.gateway.take_up_denials(BEIJING, &told).await, Ok(1), "and the others are taken up");
+}

@@ -182,6 +182,13 @@ pub fn begin_deny_epoch(
     Ok(decision)
 }
 
+/// Whether a peer can know of such a denial of one of our cards: lost, locked, lost
+/// for a time, cancelled. What else it tells must never reach a card's file: a digit
+/// that is no state could not be read again.
+pub const fn may_be_told(fact: &DenyFact) -> bool {
+    matches!(fact.card_state, 2 | 3 | 4 | 9)
+}
+
 /// Whether a denial of one of our cards that a peer knows of, made by our own list
 /// at `version`, is one that our store has lost. What the list has said of the card
 /// since it was begun anew stands; so does a later word of before.
@@ -192,7 +199,7 @@ pub fn is_lost_denial(
     fact: &DenyFact,
     now: Millis,
 ) -> bool {
-    if !fact.denied || has_lapsed(fact, now) {
+    if !fact.denied || !may_be_told(fact) || has_lapsed(fact, now) {
         return false;
     }
     match file {

@@ -25,7 +25,7 @@ pub use authenticate::{
     stand_in_for_code,
 };
 pub use deny::{
-    DenyFact, apply_denial, begin_deny_epoch, denial, deny_head_id, is_lost_denial, not_denied,
+    DenyFact, apply_denial, begin_deny_epoch, denial, deny_head_id, is_lost_denial, may_be_told, not_denied,
     take_up_denial, told_all,
 };
 pub use erased::close_erased;

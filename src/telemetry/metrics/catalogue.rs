@@ -49,6 +49,7 @@ pub(super) const PEER_BREAKER: &str = "onecard_peer_breaker_state";
 pub(super) const DENY_LIST_VERSION: &str = "onecard_deny_list_version";
 pub(super) const DENY_LIST_BEGUN: &str = "onecard_deny_list_begun_total";
 pub(super) const DENY_LIST_TAKEN_UP: &str = "onecard_deny_list_taken_up_total";
+pub(super) const DENY_LIST_DROPPED: &str = "onecard_deny_list_dropped_total";
 pub(super) const DENY_LIST_UNTOLD: &str = "onecard_deny_list_untold";
 pub(super) const DENY_LIST_AGE_SECONDS: &str = "onecard_deny_list_age_seconds";
 
@@ -107,6 +108,11 @@ pub(super) fn describe() {
         (LEDGER_FOLD_FAILURES, Count, "Readings of the whole journal that failed. 账本全量汇总失败次数"),
         (ADAPTER_CALLS, Count, "Calls to backends, by adapter and outcome. 后端调用数（按适配器、结果）"),
         (DENY_LIST_BEGUN, Count, "Deny lists begun anew, by region. 黑名单重新起始次数（按地区）"),
+        (
+            DENY_LIST_DROPPED,
+            Count,
+            "Denials of our cards that a peer told and no home makes. 对端回告中状态无效而丢弃的条目数",
+        ),
         (
             DENY_LIST_TAKEN_UP,
             Count,

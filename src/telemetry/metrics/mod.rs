@@ -27,8 +27,8 @@ pub use gateway::{
 };
 pub use install::{InstallError, install};
 pub use outside::{
-    Breaker, CallOutcome, adapter_breaker, adapter_called, deny_list, deny_list_begun, deny_list_taken_up,
-    deny_list_untold, medical_sums_broken, peer_breaker, peer_called,
+    Breaker, CallOutcome, adapter_breaker, adapter_called, deny_list, deny_list_begun, deny_list_dropped,
+    deny_list_taken_up, deny_list_untold, medical_sums_broken, peer_breaker, peer_called,
 };
 pub use requests::{MethodMetrics, RequestOutcome, RequestRefusal, shed};
 pub use store::{

@@ -70,6 +70,11 @@ pub fn deny_list_taken_up(told_by: u32) {
     counter!(name::DENY_LIST_TAKEN_UP, "told_by" => format!("{told_by:06}")).increment(1);
 }
 
+/// A peer told denials of our cards in a state that no home denies a card for.
+pub fn deny_list_dropped(told_by: u32, facts: u64) {
+    counter!(name::DENY_LIST_DROPPED, "told_by" => format!("{told_by:06}")).increment(facts);
+}
+
 /// Whether a peer has yet to tell what it knows of our deny list since that was
 /// begun anew.
 pub fn deny_list_untold(peer: u32, untold: bool) {

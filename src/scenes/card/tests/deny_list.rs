@@ -208,6 +208,11 @@ fn a_lost_loss_is_taken_up_again_and_nothing_else() {
     check(Some((true, 102, NOW + 1)), lost, true);
     check(Some((true, 3, NOW)), lost, true);
     check(Some((true, 3, 0)), (10, said(1, true, NOW + 1)), false);
+    // What no home says of a dead card is taken up from nobody.
+    for card_state in 0..=u8::MAX {
+        let told = (10, DenyFact { card_state, ..said(1, true, 0) });
+        check(None, told, [2, 3, 4, 9].contains(&card_state));
+    }
 }
 
 proptest! {
