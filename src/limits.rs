@@ -430,7 +430,7 @@ pub const ENVELOPE_MEMORY_MS: i64 = 120_000;
 /// Of one member: its own messages at its full rate, and as many answers to ours.
 pub const ENVELOPES_PER_MEMBER_MAX: u64 = 500_000;
 
-/// An epoch of our deny list that a peer claims to know, beyond our clock: more can
+/// An epoch of a deny list, told by its region or of ours by a peer, beyond our clock: more can
 /// only come of a clock that was far off, or of a lie that would use the numbers up.
 pub const DENY_EPOCH_AHEAD_MAX_MS: u64 = 86_400_000;
 

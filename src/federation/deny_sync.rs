@@ -78,9 +78,8 @@ impl DenySync {
         // A peer without epochs counts on: our versions never go back.
         let heard = DenyPosition { epoch: epoch.unwrap_or(told.epoch), version };
         if heard > told && heard > self.gateway.deny_list_at() {
-            return match self.gateway.was_put_back(self.to, heard).await.map_err(reason)? {
-                Heard::Begun | Heard::NotBelieved => Ok(DenyPosition::default()),
-            };
+            let became = self.gateway.was_put_back(self.to, heard).await.map_err(reason)?;
+            return Ok(after_claim(became, known, told));
         }
         if epoch.is_some()
             && let Err(why) = self.ask(told.epoch).await
@@ -116,7 +115,34 @@ impl DenySync {
     }
 }
 
+/// How far a peer is taken to know our list that has claimed to know more of it.
+/// Where it is not believed it hears the list from its beginning, once, and then on
+/// from what it was sent: it takes the denials, whatever it answers.
+fn after_claim(became: Heard, known: Option<DenyPosition>, sent: DenyPosition) -> DenyPosition {
+    match (became, known) {
+        (Heard::Begun, _) => DenyPosition::default(),
+        (Heard::NotBelieved, None) => DenyPosition { version: 0, ..sent },
+        (Heard::NotBelieved, Some(_)) => sent,
+    }
+}
+
 #[allow(clippy::needless_pass_by_value)] // what `map_err` hands over
 fn reason(refusal: Refusal) -> String {
     refusal.reason.code().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_not_believed_hears_the_whole_list_once() {
+        let at = |version| DenyPosition { epoch: 100, version };
+        let begin = after_claim(Heard::NotBelieved, None, at(500));
+        assert_eq!(begin, at(0), "nothing was sent yet");
+        let first = after_claim(Heard::NotBelieved, Some(begin), at(300));
+        assert_eq!(first, at(300), "on from the first part");
+        assert_eq!(after_claim(Heard::NotBelieved, Some(first), at(500)), at(500));
+        assert_eq!(after_claim(Heard::Begun, Some(at(500)), at(500)), DenyPosition::default());
+    }
 }

@@ -4,8 +4,9 @@
 use super::{DenyDelta, Gateway, Refusal};
 use crate::{
     identity::CardIdentifier,
+    limits,
     model::{
-        AggregateKey, AggregateKind, Reason, Scene,
+        AggregateKey, AggregateKind, Millis, Reason, Scene,
         record::{CardDetail, DenyFile, DenyListHead},
     },
     scenes::card::{self, DenyFact},
@@ -155,13 +156,23 @@ impl Gateway {
 
     /// Takes over a peer's delta; answers how far we know its list now. One that
     /// begins after what we know changes nothing: the peer learns where to begin.
-    /// What is known of the epoch before stays until the new one says otherwise.
+    /// What is known of the epoch before stays until the new one says otherwise. An
+    /// epoch from the future changes nothing either: it could never be left again.
     ///
     /// # Errors
     /// When the journal cannot take it.
     pub async fn take_deny_delta(&self, delta: DenyDelta) -> Result<DenyPosition, Refusal> {
         let known = self.deny.at(delta.province);
         let (epoch, province) = (delta.epoch, delta.province);
+        if is_too_far_ahead(epoch.max(delta.version), self.now_ms()) {
+            tracing::error!(
+                peer = province,
+                epoch,
+                version = delta.version,
+                "a region's deny list comes from the future; it is not taken: one of the two clocks is wrong"
+            );
+            return Ok(known);
+        }
         if epoch < known.epoch {
             tracing::warn!(
                 peer = province,
@@ -241,6 +252,12 @@ impl Gateway {
 /// How far a stored head says its list is known.
 pub(super) fn position_of(head: &DenyListHead) -> DenyPosition {
     DenyPosition { epoch: head.epoch, version: head.version }
+}
+
+/// Whether an epoch or a version can only come of a clock that was far off, or of a
+/// lie: whoever took it would never hear of anything below it again.
+pub(super) fn is_too_far_ahead(number: u64, now: Millis) -> bool {
+    number > u64::try_from(now).unwrap_or(0).saturating_add(limits::DENY_EPOCH_AHEAD_MAX_MS)
 }
 
 fn digit(file: &DenyFile) -> u8 {

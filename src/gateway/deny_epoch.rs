@@ -5,10 +5,9 @@ use std::sync::PoisonError;
 
 use super::{
     DenyTold, Gateway, Refusal,
-    deny::{FACTS_PER_DELTA, fact_of, position_of},
+    deny::{FACTS_PER_DELTA, fact_of, is_too_far_ahead, position_of},
 };
 use crate::{
-    limits,
     model::{
         AggregateKey, Scene,
         record::{CardFile, DenyFile, DenyListHead},
@@ -54,7 +53,7 @@ impl Gateway {
     pub async fn was_put_back(&self, peer: u32, heard: DenyPosition) -> Result<Heard, Refusal> {
         let now = u64::try_from(self.now_ms()).unwrap_or(0);
         let highest = heard.epoch.max(heard.version);
-        if highest > now.saturating_add(limits::DENY_EPOCH_AHEAD_MAX_MS) {
+        if is_too_far_ahead(highest, self.now_ms()) {
             tracing::error!(
                 peer,
                 heard.epoch,

@@ -234,6 +234,19 @@ async fn what_a_peer_knows_of_our_list_is_taken_up_in_parts_and_once() {
 }
 
 #[tokio::test]
+async fn an_epoch_from_the_future_is_not_taken() {
+    let (bj, _tj) = regions();
+    bj.gateway.take_deny_delta(delta(0, 9)).await.expect("taken");
+    let latest = START as u64 + crate::limits::DENY_EPOCH_AHEAD_MAX_MS;
+    let told = |epoch, version| DenyDelta { epoch, version, ..delta(0, 10) };
+    for (epoch, version) in [(latest + 1, latest + 1), (u64::MAX, u64::MAX), (1, latest + 1)] {
+        assert_eq!(bj.gateway.take_deny_delta(told(epoch, version)).await, at(9), "{epoch} {version}");
+    }
+    let last = DenyPosition { epoch: latest, version: latest };
+    assert_eq!(bj.gateway.take_deny_delta(told(latest, latest)).await, Ok(last));
+}
+
+#[tokio::test]
 async fn a_peer_cannot_make_us_begin_without_end_nor_break_a_cards_file() {
     let (_bj, tj) = regions();
     let person = tj.import(1).await;
