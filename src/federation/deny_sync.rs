@@ -79,7 +79,7 @@ impl DenySync {
         let heard = DenyPosition { epoch: epoch.unwrap_or(told.epoch), version };
         if heard > told && heard > self.gateway.deny_list_at() {
             let became = self.gateway.was_put_back(self.to, heard).await.map_err(reason)?;
-            return Ok(after_claim(became, known, told));
+            return Ok(after_claim(became, known, told, heard));
         }
         if epoch.is_some()
             && let Err(why) = self.ask(told.epoch).await
@@ -118,8 +118,14 @@ impl DenySync {
 /// How far a peer is taken to know our list that has claimed to know more of it.
 /// Where it is not believed it hears the list from its beginning, once, and then on
 /// from what it was sent: it takes the denials, whatever it answers.
-fn after_claim(became: Heard, known: Option<DenyPosition>, sent: DenyPosition) -> DenyPosition {
+fn after_claim(
+    became: Heard,
+    known: Option<DenyPosition>,
+    sent: DenyPosition,
+    heard: DenyPosition,
+) -> DenyPosition {
     match (became, known) {
+        (Heard::ToldByAnotherNode, _) => heard,
         (Heard::Begun, _) => DenyPosition::default(),
         (Heard::NotBelieved, None) => DenyPosition { version: 0, ..sent },
         (Heard::NotBelieved, Some(_)) => sent,
@@ -138,11 +144,14 @@ mod tests {
     #[test]
     fn a_peer_that_is_not_believed_hears_the_whole_list_once() {
         let at = |version| DenyPosition { epoch: 100, version };
+        let claim = DenyPosition { epoch: 900, version: 900 };
+        let after_claim = |became, known, sent| after_claim(became, known, sent, claim);
         let begin = after_claim(Heard::NotBelieved, None, at(500));
         assert_eq!(begin, at(0), "nothing was sent yet");
         let first = after_claim(Heard::NotBelieved, Some(begin), at(300));
         assert_eq!(first, at(300), "on from the first part");
         assert_eq!(after_claim(Heard::NotBelieved, Some(first), at(500)), at(500));
         assert_eq!(after_claim(Heard::Begun, Some(at(500)), at(500)), DenyPosition::default());
+        assert_eq!(after_claim(Heard::ToldByAnotherNode, None, at(500)), claim);
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 pub enum Heard {
     /// The list is begun anew; the peer knows nothing of it.
     Begun,
+    /// Another node over our store had told it; now we know it as well.
+    ToldByAnotherNode,
     NotBelieved,
 }
 
@@ -51,6 +53,12 @@ impl Gateway {
     /// # Errors
     /// When the journal cannot take it.
     pub async fn was_put_back(&self, peer: u32, heard: DenyPosition) -> Result<Heard, Refusal> {
+        // What we hold in memory is behind where another node shares our store.
+        let head: Option<DenyListHead> = self.peek(&card::deny_head_id(self.province)).await?;
+        if position_of(&head.unwrap_or_default()) >= heard {
+            self.refresh_deny_list().await?;
+            return Ok(Heard::ToldByAnotherNode);
+        }
         let now = u64::try_from(self.now_ms()).unwrap_or(0);
         let highest = heard.epoch.max(heard.version);
         if is_too_far_ahead(highest, self.now_ms()) {

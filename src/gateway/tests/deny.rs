@@ -247,6 +247,36 @@ async fn an_epoch_from_the_future_is_not_taken() {
 }
 
 #[tokio::test]
+async fn what_another_node_over_our_store_has_told_begins_nothing() {
+    let (bj, _tj) = regions();
+    let person = bj.import(1).await;
+    // Another node takes a loss and tells it; our memory does not know yet.
+    let head = bj.gateway.deny_list_at();
+    let id = person.card.as_bytes();
+    let touches = vec![
+        crate::model::AggregateKey::of::<crate::model::record::CardFile>(id),
+        crate::model::AggregateKey::of::<crate::model::record::DenyFile>(id),
+        crate::model::AggregateKey::of::<crate::model::record::DenyListHead>(
+            &crate::scenes::card::deny_head_id(BEIJING),
+        ),
+    ];
+    let subject = bj.gateway.foreign_subject(&person.card).expect("a key");
+    let lost = (1, DenyFact { card: person.card, ..lost(1) });
+    let meta = bj.gateway.own_meta(crate::model::Scene::Federation, "DenyListTakenUp");
+    bj.gateway
+        .note(meta, touches, move |view, now| {
+            crate::scenes::card::take_up_denial(view, subject, lost, TIANJIN, now)
+        })
+        .await
+        .expect("taken");
+    assert_eq!(bj.gateway.deny_list_at(), head, "memory does not know");
+    let heard = DenyPosition { version: head.version + 1, ..head };
+    assert_eq!(bj.gateway.was_put_back(TIANJIN, heard).await, Ok(Heard::ToldByAnotherNode));
+    assert_eq!(bj.gateway.deny_list_at(), heard, "and now it does");
+    assert_eq!(bj.gateway.not_denied(&person.card), Err(Reason::CardLost));
+}
+
+#[tokio::test]
 async fn a_peer_cannot_make_us_begin_without_end_nor_break_a_cards_file() {
     let (_bj, tj) = regions();
     let person = tj.import(1).await;
