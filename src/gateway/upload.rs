@@ -14,7 +14,7 @@ use crate::{
     identity::CardIdentifier,
     limits,
     model::{
-        Denial, ParticipantId, Reason, Subject, TerminalId, TransactionId,
+        CorruptAggregate, Denial, ParticipantId, Reason, Subject, TerminalId, TransactionId,
         record::{ChargeDetail, HolderTaps, UploadBlock, UploadDetail},
     },
     scenes::{
@@ -84,15 +84,31 @@ impl Gateway {
         };
         let touches = transit::upload_touches(&request);
         let live = self.live();
+        // The upload's transaction leads to the line; what is the holder's stays out.
+        let transaction = ask.transaction;
+        let mut unreadable = move |corrupt: &CorruptAggregate| {
+            tracing::error!(
+                transaction = %transaction,
+                kind = ?corrupt.kind,
+                "a stored file of a card in an upload cannot be read; its tap was declined"
+            );
+        };
         self.commit(&ask, touches, move |view, now| {
-            for tap in request.taps.iter_mut().filter_map(|one| one.tap.as_mut().ok()) {
-                if tap.denied.is_none()
+            for one in &mut request.taps {
+                if let Ok(tap) = &mut one.tap
+                    && tap.denied.is_none()
                     && let Ok(card) = CardIdentifier::from_bytes(tap.card)
                 {
-                    tap.denied = card::denial(view, &card, now)?;
+                    match card::denial(view, &card, now) {
+                        Ok(denied) => tap.denied = denied,
+                        Err(corrupt) => {
+                            unreadable(&corrupt);
+                            one.tap = Err(Reason::Internal);
+                        }
+                    }
                 }
             }
-            transit::upload(view, &request, now, &live.fares)
+            transit::upload(view, &request, now, &live.fares, &mut unreadable)
         })
         .await
     }

@@ -91,15 +91,17 @@ pub fn upload_touches(request: &UploadRequest) -> Vec<AggregateKey> {
 }
 
 /// Decides an upload. The upload itself is always taken; what became of each tap is in
-/// its line.
+/// its line. A card whose file cannot be read, or says what no file may say, is
+/// declined as an error of ours and told to `unreadable`.
 ///
 /// # Errors
-/// When a stored file cannot be read or says what no file may say.
+/// When what was taken of the terminal before cannot be read.
 pub fn upload(
     view: &View,
     request: &UploadRequest,
     committed_at_ms: Millis,
     book: &FareBook,
+    unreadable: &mut dyn FnMut(&CorruptAggregate),
 ) -> Result<Decision, CorruptAggregate> {
     let mut taken = Taken { view, request, blocks: BTreeMap::new() };
     let mut riders = Riders { view, all: Vec::new(), by_subject: HashMap::default() };
@@ -115,7 +117,13 @@ pub fn upload(
                 Ok(tap) => {
                     let (at, rider) = riders.of(tap);
                     line.holder = at + 1;
-                    let granted = advance(rider.file(view, tap)?, view, tap, committed_at_ms, book)?;
+                    let granted = rider
+                        .file(view, tap)
+                        .and_then(|file| advance(file, view, tap, committed_at_ms, book))
+                        .unwrap_or_else(|corrupt| {
+                            unreadable(&corrupt);
+                            Err(Reason::Internal)
+                        });
                     let charge = match granted {
                         Err(reason) => {
                             line.reason = reason.code().to_owned();

@@ -39,7 +39,9 @@ impl World {
         let transaction = TransactionId::from_bytes([self.uploads; 16]).as_upload();
         let request = UploadRequest { transaction, terminal: GATE, operator: metro(), taps };
         let view = self.view(&upload_touches(&request));
-        let decision = upload(&view, &request, LATER, samples::book()).expect("readable");
+        let mut unreadable = 0;
+        let decision = upload(&view, &request, LATER, samples::book(), &mut |_| unreadable += 1);
+        let decision = decision.expect("readable");
         let sum: i64 = decision.postings.iter().map(|posting| posting.amount.get()).sum();
         assert_eq!(sum, 0, "postings sum to zero");
         let debit = decision.postings.iter().map(|posting| posting.amount.get().max(0)).sum::<i64>();
@@ -51,6 +53,8 @@ impl World {
         );
         assert!(!decision.detail.personal && decision.subject.is_none());
         assert!(decision.writes.iter().all(|write| !write.key.kind.is_personal()));
+        let internal = detail.taps.iter().filter(|line| line.reason == "INTERNAL").count();
+        assert_eq!(unreadable, internal, "each is told");
         self.taken += debit;
         self.write(decision.writes);
         self.write(decision.parts.into_iter().flat_map(|part| part.writes));
@@ -225,6 +229,28 @@ fn a_dead_cards_tap_is_declined_and_stops_nobody() {
 }
 
 #[test]
+fn a_card_whose_file_cannot_be_read_stops_nobody() {
+    let mut world = World::default();
+    let of_no_state = CardFile { state: 7, ..CardFile::default() };
+    world.write([
+        Write::put(&ask(1, TapKind::Entry, "西单", 0, 1).card, &of_no_state),
+        Write {
+            body: Some((&b"\xff"[..]).into()),
+            ..Write::put(&ask(2, TapKind::Entry, "西单", 0, 1).card, &TransitFile::default())
+        },
+    ]);
+    let ours = TapRequest { card_is_ours: true, ..ask(1, TapKind::Entry, "西单", 4, 1) };
+    let told = world.upload(vec![
+        numbered(1, ours),
+        numbered(2, ask(2, TapKind::Entry, "西单", 5, 1)),
+        numbered(3, ask(3, TapKind::Entry, "西单", 6, 1)),
+    ]);
+    let reasons: Vec<_> = told.taps.iter().map(|line| line.reason.as_str()).collect();
+    assert_eq!(reasons, ["INTERNAL", "INTERNAL", ""]);
+    assert_eq!(told.taps.iter().map(|line| line.holder).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
 fn a_tap_of_an_upload_is_told_as_if_it_had_come_alone() {
     let taps = vec![
         numbered(130, ask(1, TapKind::Entry, "西单", 0, 1)),
@@ -233,7 +259,7 @@ fn a_tap_of_an_upload_is_told_as_if_it_had_come_alone() {
     let transaction = TransactionId::from_bytes([4; 16]).as_upload();
     let request = UploadRequest { transaction, terminal: GATE, operator: metro(), taps };
     let view = World::default().view(&upload_touches(&request));
-    let decision = upload(&view, &request, LATER, samples::book()).expect("readable");
+    let decision = upload(&view, &request, LATER, samples::book(), &mut |_| ()).expect("readable");
     let lines = UploadDetail::decode(decision.detail.bytes.clone()).expect("just written");
     let part = &decision.parts[0];
     let holder = HolderTaps::decode(part.detail.clone()).expect("just written");
