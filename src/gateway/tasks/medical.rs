@@ -111,9 +111,10 @@ impl Gateway {
         let answer = open.port.call(open.sender, cancel_batch(order), limits::DEADLINE_DEFAULT).await;
         fault::point(fault::Point::TaskUndone);
         match answer {
-            // A refusal says that there is no such batch.
+            // The cancellation takes the whole batch, with lines that stood before.
+            // A refusal says that there is no such batch: none of ours stands there either.
             Ok(_) | Err(PortError::Refused(_)) => {
-                self.end_step(&open.ask, open.who, open.visit, End::TakenBack).await
+                self.end_step(&open.ask, open.who, open.visit, End::BatchGone).await
             }
             Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
                 self.put_step_off(&open.ask, open.who, open.visit, Reason::BackendUnavailable, false).await

@@ -357,6 +357,31 @@ async fn fees_without_answer_are_taken_back_by_their_own_cancellation() {
 }
 
 #[tokio::test]
+async fn lines_without_answer_take_their_standing_batch_along() {
+    for kind in [Kind::Clinic, Kind::Stay] {
+        let refusal = || Err(Refused { code: "-2".into(), message: "no such batch".into() }.into());
+        for said in [Ok(Said::Done), refusal()] {
+            let mut desk = Counter::open().await;
+            let id = desk.pre_settled(kind).await;
+            desk.answers(Err(unknown()));
+            let pending = desk.ask(step(id, fees("F2"))).await;
+            desk.finds(Ok(Inquiry::CannotTell));
+            desk.answers(said);
+            desk.turn().await;
+            desk.turn().await;
+            assert_ended(&desk.last(&pending).await, Status::Reversed, "OUTCOME_REVERSED");
+            let visit = desk.visit(id).await;
+            let stage = if kind == Kind::Clinic { Stage::Visited } else { Stage::Admitted };
+            assert_eq!(visit.stage, stage.number(), "{kind:?}");
+            assert!(visit.batches.is_empty() && visit.pre_settlement.is_none(), "{kind:?}");
+            assert_eq!(desk.open_tasks().await, 0);
+            // Both may be said again.
+            desk.done(Said::Fees(Vec::new()), step(id, fees("F1"))).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_no_reversal_takes_back_is_for_people() {
     let mut desk = Counter::open().await;
     let id = desk.pre_settled(Kind::Clinic).await;

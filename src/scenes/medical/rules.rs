@@ -55,6 +55,8 @@ pub enum End {
     NotSent,
     /// It was taken back, or was never there.
     TakenBack,
+    /// The batch that the lines were to join was cancelled as a whole.
+    BatchGone,
     /// Nobody can tell, and people must look.
     ByHand,
 }
@@ -202,12 +204,15 @@ pub fn ended(
     end: End,
     now: Millis,
 ) -> Result<Decision, CorruptAggregate> {
-    let (case, visit) = open_case(view, transaction)?;
+    let (case, mut visit) = open_case(view, transaction)?;
     let mut detail = told(&case, &visit);
     detail.tries = case.tries;
+    if end == End::BatchGone {
+        without_batch(&mut visit, &case.batch);
+    }
     let reason = match end {
         End::NotSent => Reason::BackendUnavailable,
-        End::TakenBack | End::ByHand => Reason::OutcomeReversed,
+        End::TakenBack | End::BatchGone | End::ByHand => Reason::OutcomeReversed,
     };
     let mut decision = Decision::new(Outcome::Declined(reason));
     if end != End::NotSent {
@@ -368,20 +373,29 @@ fn apply(
             visit.pre_settlement = None;
         }
         (MedicalAct::CancelFees | MedicalAct::CancelStayFees, _) => {
-            visit.batches.retain(|batch| !case.batch.is_empty() && batch.batch != case.batch);
-            let stage = match (visit.batches.is_empty(), VisitKind::from_number(visit.kind)) {
-                (false, _) => Stage::Charged,
-                (true, Some(VisitKind::Inpatient)) => Stage::Admitted,
-                (true, _) => Stage::Visited,
-            };
-            visit.stage = stage.number();
-            visit.pre_settlement = None;
+            without_batch(visit, &case.batch);
         }
         (MedicalAct::Discharge, _) => visit.stage = Stage::Discharged.number(),
         // The caller has made sure that the answer fits.
         (_, _) => {}
     }
     Ok(None)
+}
+
+/// The visit after a batch was cancelled; an empty name is all of them.
+fn without_batch(visit: &mut MedicalVisit, cancelled: &str) {
+    let before = visit.batches.len();
+    visit.batches.retain(|batch| !cancelled.is_empty() && batch.batch != cancelled);
+    if visit.batches.len() == before {
+        return;
+    }
+    let stage = match (visit.batches.is_empty(), VisitKind::from_number(visit.kind)) {
+        (false, _) => Stage::Charged,
+        (true, Some(VisitKind::Inpatient)) => Stage::Admitted,
+        (true, _) => Stage::Visited,
+    };
+    visit.stage = stage.number();
+    visit.pre_settlement = None;
 }
 
 /// The path of the insured place in accounts: the first two digits alone route, and a
