@@ -11,7 +11,8 @@ use crate::{
     fault, limits,
     model::{Jitter, Reason, Scene, Status, TransactionId, record::MedicalCase},
     scenes::medical::{
-        self, End, Inquiry, MedicalPort, OpenOrder, PortError, Reversal, Sender, Turn, Who, cancel_batch,
+        self, Brought, End, Inquiry, MedicalPort, OpenOrder, PortError, Reversal, Sender, Turn, Who,
+        cancel_batch,
     },
     store::DueTask,
 };
@@ -48,7 +49,10 @@ impl Gateway {
         };
         if let Turn::GiveUp = turn {
             let act = medical::MedicalAct::from_infno(case.infno).ok_or_else(Refusal::internal)?;
-            return self.end_step(&ask, who, visit, medical::given_up(act)).await;
+            if medical::ends_when_given_up(act) {
+                return self.end_step(&ask, who, visit, End::TakenBack).await;
+            }
+            return self.put_step_off(&ask, who, visit, Reason::OutcomePending, Brought::GaveUp).await;
         }
         let institution = live.medical.institution.iter().find(|known| known.code == case.institution);
         let line = institution.and_then(|institution| {
@@ -56,7 +60,7 @@ impl Gateway {
             Some((port, self.sender(&ask, institution, &case.insured_region)))
         });
         let Some((port, sender)) = line else {
-            return self.put_step_off(&ask, who, visit, Reason::InsurerUnknown, false).await;
+            return self.put_step_off(&ask, who, visit, Reason::InsurerUnknown, Brought::Nothing).await;
         };
         let open = Open { ask, who, visit, port, sender: sender? };
         match turn {
@@ -81,34 +85,33 @@ impl Gateway {
             Ok(Inquiry::Happened(_) | Inquiry::NotFound | Inquiry::CannotTell)
             | Err(PortError::Refused(_)) => {
                 return self
-                    .put_step_off(&open.ask, open.who, open.visit, Reason::OutcomePending, true)
+                    .put_step_off(&open.ask, open.who, open.visit, Reason::OutcomePending, Brought::Inquired)
                     .await;
             }
             Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
                 Reason::BackendUnavailable
             }
         };
-        self.put_step_off(&open.ask, open.who, open.visit, why, false).await
+        self.put_step_off(&open.ask, open.who, open.visit, why, Brought::Nothing).await
     }
 
     async fn reverse_step(&self, open: Open, order: OpenOrder) -> Result<(), Refusal> {
-        let said = open.port.reverse(open.sender, order, limits::DEADLINE_DEFAULT).await;
+        let said = open.port.reverse(open.sender.clone(), order, limits::DEADLINE_DEFAULT).await;
         fault::point(fault::Point::TaskUndone);
         match said {
             Ok(Reversal::TakenBack | Reversal::NothingThere) => {
                 self.end_step(&open.ask, open.who, open.visit, End::TakenBack).await
             }
             Err(PortError::Refused(_)) => {
-                self.put_step_off(&open.ask, open.who, open.visit, Reason::InsurerRefused, false).await
+                self.put_step_off(&open.ask, open.who, open.visit, Reason::InsurerRefused, Brought::Nothing)
+                    .await
             }
-            Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
-                self.put_step_off(&open.ask, open.who, open.visit, Reason::BackendUnavailable, false).await
-            }
+            Err(failed) => self.put_unsaid_off(&open, &failed).await,
         }
     }
 
     async fn cancel_step_batch(&self, open: Open, order: &OpenOrder) -> Result<(), Refusal> {
-        let answer = open.port.call(open.sender, cancel_batch(order), limits::DEADLINE_DEFAULT).await;
+        let answer = open.port.call(open.sender.clone(), cancel_batch(order), limits::DEADLINE_DEFAULT).await;
         fault::point(fault::Point::TaskUndone);
         match answer {
             // The cancellation takes the whole batch, with lines that stood before.
@@ -116,10 +119,16 @@ impl Gateway {
             Ok(_) | Err(PortError::Refused(_)) => {
                 self.end_step(&open.ask, open.who, open.visit, End::BatchGone).await
             }
-            Err(PortError::NotSent(_) | PortError::SystemFailed(_) | PortError::Unknown(_)) => {
-                self.put_step_off(&open.ask, open.who, open.visit, Reason::BackendUnavailable, false).await
-            }
+            Err(failed) => self.put_unsaid_off(&open, &failed).await,
         }
+    }
+
+    /// A reversal or a cancellation brought no word. One that a resting line did not
+    /// let out spends no try.
+    async fn put_unsaid_off(&self, open: &Open, failed: &PortError) -> Result<(), Refusal> {
+        let brought =
+            if matches!(failed, PortError::NotSent(_)) { Brought::NotSent } else { Brought::Nothing };
+        self.put_step_off(&open.ask, open.who, open.visit, Reason::BackendUnavailable, brought).await
     }
 
     async fn end_step(&self, ask: &Ask, who: Who, visit: TransactionId, end: End) -> Result<(), Refusal> {
@@ -130,21 +139,21 @@ impl Gateway {
             .map(drop)
     }
 
-    /// A turn brought nothing. `inquired` says that there is no more to ask.
+    /// A turn settled nothing.
     async fn put_step_off(
         &self,
         ask: &Ask,
         who: Who,
         visit: TransactionId,
         why: Reason,
-        inquired: bool,
+        brought: Brought,
     ) -> Result<(), Refusal> {
         let transaction = ask.transaction;
         let policy = self.live().medical.unknown.clone();
         let jitter = Jitter::draw(&*self.rng);
         let touches = vec![medical::visit_key(visit), medical::case_key(transaction)];
         self.commit(ask, touches, move |view, now| {
-            medical::unresolved(view, &who, transaction, now, &policy, why, inquired, jitter)
+            medical::unresolved(view, &who, transaction, now, &policy, why, brought, jitter)
         })
         .await
         .map(drop)
@@ -165,6 +174,6 @@ impl Gateway {
         ask.meta.method = "CloseTask";
         let about = who_of(first)?;
         let who = Who { subject: about.subject, pairwise: about.pairwise, assurance: about.assurance };
-        self.end_step(&ask, who, TransactionId::from_bytes(visit), End::TakenBack).await
+        self.end_step(&ask, who, TransactionId::from_bytes(visit), End::ByHand).await
     }
 }

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::{super::*, rig::*};
 use crate::{
     model::{
-        Fen, Purpose, Status, Token16, TransactionId, decoded,
+        Fen, Purpose, Status, TaskState, Token16, TransactionId, decoded,
         record::{MedicalDetail, MedicalVisit},
     },
     scenes::medical::{
@@ -382,9 +382,10 @@ async fn lines_without_answer_take_their_standing_batch_along() {
 }
 
 #[tokio::test]
-async fn what_no_reversal_takes_back_is_for_people() {
+async fn what_no_reversal_takes_back_stays_pending_for_people() {
     let mut desk = Counter::open().await;
     let id = desk.pre_settled(Kind::Clinic).await;
+    let before = desk.visit(id).await;
     desk.answers(Err(unknown()));
     let pending = desk.ask(step(id, pay())).await;
     desk.finds(Ok(Inquiry::NotFound));
@@ -394,10 +395,35 @@ async fn what_no_reversal_takes_back_is_for_people() {
     for _ in 0..14 {
         desk.turn().await;
     }
-    assert_ended(&desk.last(&pending).await, Status::Reversed, "OUTCOME_REVERSED");
+    // It may stand at the insurer: neither reversed here, nor is the visit free.
+    assert_eq!(desk.last(&pending).await.entry.status, Status::Pending.number());
+    assert_eq!(desk.visit(id).await.pending, pending.entry.transaction_id);
     let left = desk.bj.gateway.store().due_tasks(i64::MAX, 10).await.expect("readable");
-    let kinds: Vec<_> = left.iter().map(|task| task.kind.as_str()).collect();
-    assert_eq!(kinds, ["medical.by-hand"]);
+    let tasks: Vec<_> = left.iter().map(|task| (task.kind.as_str(), task.state)).collect();
+    assert_eq!(tasks, [("medical.settle", TaskState::Stuck)]);
+    let hand = TaskHand::new("op1", "taken back at the insurer").expect("an operator and a reason");
+    desk.bj.gateway.close_task(&left[0].key(), &hand).await.expect("closed");
+    assert_ended(&desk.last(&pending).await, Status::Reversed, "OUTCOME_REVERSED");
+    assert_eq!(desk.open_tasks().await, 0);
+    assert_eq!(desk.visit(id).await, before);
+}
+
+#[tokio::test]
+async fn a_reversal_that_was_not_sent_spends_no_try() {
+    let mut desk = Counter::open().await;
+    let id = desk.pre_settled(Kind::Clinic).await;
+    desk.answers(Err(unknown()));
+    let pending = desk.ask(step(id, pay())).await;
+    desk.finds(Ok(Inquiry::NotFound));
+    for _ in 0..20 {
+        desk.reverses(Err(NotSent { why: "the line rests".into() }.into()));
+    }
+    desk.reverses(Ok(Reversal::TakenBack));
+    for _ in 0..23 {
+        desk.turn().await;
+    }
+    assert_ended(&desk.last(&pending).await, Status::Reversed, "OUTCOME_REVERSED");
+    assert_eq!(desk.open_tasks().await, 0);
 }
 
 #[tokio::test]

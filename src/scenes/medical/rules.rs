@@ -6,7 +6,7 @@ use super::{
 };
 use crate::model::{
     AggregateKey, AggregateKind, Assurance, CorruptAggregate, Decision, Detail, Fen, Jitter, Millis, Outcome,
-    PairwiseHolder, Reason, Status, Subject, Task, TaskKind, TransactionId, View, Write,
+    PairwiseHolder, Reason, Status, Subject, Task, TaskKind, TaskState, TransactionId, View, Write,
     record::{MedicalBatch, MedicalCase, MedicalDetail, MedicalFeeMark, MedicalVisit},
 };
 
@@ -44,7 +44,7 @@ pub enum Turn {
     Reverse(OpenOrder),
     /// Cancel the batch: a fee upload is taken back by its own cancellation.
     CancelBatch(OpenOrder),
-    /// Nothing at the insurer can be done; the step ends here.
+    /// Nothing at the insurer can be done: see [`ends_when_given_up`].
     GiveUp,
 }
 
@@ -57,8 +57,21 @@ pub enum End {
     TakenBack,
     /// The batch that the lines were to join was cancelled as a whole.
     BatchGone,
-    /// Nobody can tell, and people must look.
+    /// People have settled it at the insurer.
     ByHand,
+}
+
+/// What a turn brought that settled nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brought {
+    /// Nothing: one try is spent.
+    Nothing,
+    /// An inquiry that says that there is no more to ask.
+    Inquired,
+    /// Nothing left the gateway, so that no try is spent.
+    NotSent,
+    /// There is nothing that could be done at the insurer.
+    GaveUp,
 }
 
 pub fn visit_key(visit: TransactionId) -> AggregateKey {
@@ -219,14 +232,12 @@ pub fn ended(
         decision.status = Status::Reversed;
     }
     undone(&mut decision, who, transaction, &case, visit, detail, now);
-    if end == End::ByHand {
-        decision.tasks.push(Task::by_hand(TaskKind::MedicalByHand, lane(&case), now, reason));
-    }
     Ok(decision)
 }
 
-/// A turn brought nothing: the next is put off. `inquired` ends the inquiries, so that
-/// the next turn takes the step back. When all are spent people are called.
+/// A turn settled nothing: the next is put off. Where there is no more to ask it takes
+/// the step back. When all tries are spent people are called: the step stays pending,
+/// because it may stand at the insurer, and its task is stuck.
 ///
 /// # Errors
 /// When case or visit are missing or cannot be read.
@@ -238,17 +249,21 @@ pub fn unresolved(
     now: Millis,
     policy: &UnknownPolicy,
     why: Reason,
-    inquired: bool,
+    brought: Brought,
     jitter: Jitter,
 ) -> Result<Decision, CorruptAggregate> {
     let (mut case, visit) = open_case(view, transaction)?;
-    case.tries = case.tries.saturating_add(1);
-    if inquired {
-        case.tries = case.tries.max(policy.inquiries_max);
-    }
-    if case.tries >= policy.turns_max() {
-        return ended(view, who, transaction, End::ByHand, now);
-    }
+    let spent = match brought {
+        Brought::NotSent => case.tries,
+        Brought::Nothing | Brought::GaveUp => case.tries.saturating_add(1),
+        Brought::Inquired => case.tries.saturating_add(1).max(policy.inquiries_max),
+    };
+    case.tries = spent;
+    let people = match brought {
+        Brought::NotSent => false,
+        Brought::GaveUp => true,
+        Brought::Nothing | Brought::Inquired => spent >= policy.turns_max(),
+    };
     let mut decision = Decision::new(Outcome::Pending);
     about(&mut decision, who);
     let mut detail = told(&case, &visit);
@@ -256,8 +271,10 @@ pub fn unresolved(
     detail.broken.clone_from(&case.broken);
     decision.detail = Detail::personal(&detail);
     // What an inquiry did not find is taken back at once.
-    let wait = if inquired { 0 } else { policy.backoff().wait_ms(case.tries, jitter) };
+    let at_once = people || brought == Brought::Inquired;
+    let wait = if at_once { 0 } else { policy.backoff().wait_ms(case.tries, jitter) };
     decision.tasks.push(Task {
+        state: if people { TaskState::Stuck } else { TaskState::Waiting },
         tries: case.tries,
         last_error: Some(why),
         ..Task::ask(TaskKind::MedicalSettle, lane(&case), case.sent_at_ms, now.saturating_add(wait))
@@ -280,16 +297,16 @@ pub fn turn(case: &MedicalCase, policy: &UnknownPolicy) -> Option<Turn> {
     })
 }
 
-/// How a step ends that nothing at the insurer takes back. Where what may stand there
-/// does harm people are called; a step that can simply be taken again ends here.
-pub fn given_up(act: MedicalAct) -> End {
-    match act {
+/// Whether a step that nothing at the insurer takes back ends here, because it can
+/// simply be taken again. Where what may stand there does harm people are called.
+pub const fn ends_when_given_up(act: MedicalAct) -> bool {
+    matches!(
+        act,
         MedicalAct::PreSettlePurchase
-        | MedicalAct::RecordVisit
-        | MedicalAct::CancelFees
-        | MedicalAct::CancelStayFees => End::TakenBack,
-        _ => End::ByHand,
-    }
+            | MedicalAct::RecordVisit
+            | MedicalAct::CancelFees
+            | MedicalAct::CancelStayFees
+    )
 }
 
 /// What is known of an open step.
