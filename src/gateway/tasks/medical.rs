@@ -11,8 +11,8 @@ use crate::{
     fault, limits,
     model::{Jitter, Reason, Scene, Status, TransactionId, record::MedicalCase},
     scenes::medical::{
-        self, Brought, End, Inquiry, MedicalPort, OpenOrder, PortError, Reversal, Sender, Turn, Who,
-        cancel_batch,
+        self, Brought, End, Inquiry, MedicalAct, MedicalAnswer, MedicalPort, OpenOrder, PortError, Reversal,
+        Said, Sender, Turn, Who, cancel_batch,
     },
     store::DueTask,
 };
@@ -48,7 +48,7 @@ impl Gateway {
             return Err(Refusal::internal());
         };
         if let Turn::GiveUp = turn {
-            let act = medical::MedicalAct::from_infno(case.infno).ok_or_else(Refusal::internal)?;
+            let act = MedicalAct::from_infno(case.infno).ok_or_else(Refusal::internal)?;
             if medical::ends_when_given_up(act) {
                 return self.end_step(&ask, who, visit, End::TakenBack).await;
             }
@@ -116,9 +116,15 @@ impl Gateway {
         match answer {
             // The cancellation takes the whole batch, with lines that stood before.
             // A refusal says that there is no such batch: none of ours stands there either.
-            Ok(_) | Err(PortError::Refused(_)) => {
-                self.end_step(&open.ask, open.who, open.visit, End::BatchGone).await
-            }
+            Ok(_) | Err(PortError::Refused(_)) => match order.act {
+                // What was asked for has happened.
+                act @ (MedicalAct::CancelFees | MedicalAct::CancelStayFees) => {
+                    let gone = Ok(MedicalAnswer::from(Said::Done));
+                    let step = (open.visit, act);
+                    self.commit_insurers_word(&open.ask, open.who, step, gone).await.map(drop)
+                }
+                _ => self.end_step(&open.ask, open.who, open.visit, End::BatchGone).await,
+            },
             Err(failed) => self.put_unsaid_off(&open, &failed).await,
         }
     }

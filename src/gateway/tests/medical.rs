@@ -382,6 +382,31 @@ async fn lines_without_answer_take_their_standing_batch_along() {
 }
 
 #[tokio::test]
+async fn a_cancellation_of_fees_without_answer_is_repeated_until_the_batch_is_gone() {
+    for kind in [Kind::Clinic, Kind::Stay] {
+        let refusal = || Err(Refused { code: "-2".into(), message: "no such batch".into() }.into());
+        for (batch, said) in [("B1", Ok(Said::Done)), ("", refusal())] {
+            let mut desk = Counter::open().await;
+            let id = desk.pre_settled(kind).await;
+            desk.answers(Err(unknown()));
+            let pending = desk.ask(step(id, StepAsk::CancelFees { batch: batch.into() })).await;
+            desk.finds(Ok(Inquiry::CannotTell));
+            desk.answers(Err(failed()));
+            desk.answers(said);
+            for _ in 0..3 {
+                desk.turn().await;
+            }
+            assert_ended(&desk.last(&pending).await, Status::Completed, "");
+            assert!(desk.visit(id).await.batches.is_empty(), "{kind:?} {batch}");
+            assert_eq!(desk.open_tasks().await, 0);
+            let called = desk.bj.insurer.called.lock().expect("no panic");
+            let orders: Vec<_> = called.iter().rev().take(3).map(|(_, order)| order).collect();
+            assert!(orders.iter().all(|order| *order == orders[2]), "{kind:?}: the same order each time");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_no_reversal_takes_back_stays_pending_for_people() {
     let mut desk = Counter::open().await;
     let id = desk.pre_settled(Kind::Clinic).await;

@@ -493,7 +493,8 @@ fn line_of(kept: &MedicalFeeLine) -> FeeLine {
     }
 }
 
-/// The order that takes a fee batch back, for a step that got no answer.
+/// The order that takes a fee batch back, for an upload or a cancellation that got no
+/// answer.
 pub fn cancel_batch(open: &super::OpenOrder) -> MedicalOrder {
     let order = orders::CancelFees {
         visit: VisitRef {
@@ -501,9 +502,9 @@ pub fn cancel_batch(open: &super::OpenOrder) -> MedicalOrder {
             mdtrt_id: open.mdtrt_id.clone(),
             ipt_otp_no: open.ipt_otp_no.clone(),
         },
-        batch: open.batch.clone(),
+        batch: if open.batch.is_empty() { ALL_BATCHES.into() } else { open.batch.clone() },
     };
-    if open.act == MedicalAct::AddStayFees {
+    if matches!(open.act, MedicalAct::AddStayFees | MedicalAct::CancelStayFees) {
         MedicalOrder::CancelStayFees(order)
     } else {
         MedicalOrder::CancelFees(order)

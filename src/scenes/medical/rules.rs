@@ -42,7 +42,8 @@ pub enum Turn {
     Inquire(OpenOrder),
     /// 2601
     Reverse(OpenOrder),
-    /// Cancel the batch: a fee upload is taken back by its own cancellation.
+    /// Cancel the batch: a fee upload is taken back by its own cancellation, and a
+    /// cancellation is said again until the batch is gone.
     CancelBatch(OpenOrder),
     /// Nothing at the insurer can be done: see [`ends_when_given_up`].
     GiveUp,
@@ -292,7 +293,10 @@ pub fn turn(case: &MedicalCase, policy: &UnknownPolicy) -> Option<Turn> {
     }
     Some(match open.act {
         act if policy.reverses(act) => Turn::Reverse(open),
-        MedicalAct::AddFees | MedicalAct::AddStayFees => Turn::CancelBatch(open),
+        MedicalAct::AddFees
+        | MedicalAct::AddStayFees
+        | MedicalAct::CancelFees
+        | MedicalAct::CancelStayFees => Turn::CancelBatch(open),
         _ => Turn::GiveUp,
     })
 }
@@ -300,13 +304,7 @@ pub fn turn(case: &MedicalCase, policy: &UnknownPolicy) -> Option<Turn> {
 /// Whether a step that nothing at the insurer takes back ends here, because it can
 /// simply be taken again. Where what may stand there does harm people are called.
 pub const fn ends_when_given_up(act: MedicalAct) -> bool {
-    matches!(
-        act,
-        MedicalAct::PreSettlePurchase
-            | MedicalAct::RecordVisit
-            | MedicalAct::CancelFees
-            | MedicalAct::CancelStayFees
-    )
+    matches!(act, MedicalAct::PreSettlePurchase | MedicalAct::RecordVisit)
 }
 
 /// What is known of an open step.
