@@ -17,8 +17,8 @@ use crate::{
         record::{MedicalDetail, MedicalVisit},
     },
     scenes::medical::{
-        self, Effect, End, InsuranceWish, Intent, MedicalAct, MedicalAnswer, MedicalPort, OpenAsk, Planned,
-        PortError, StepAsk, Who, fits,
+        self, Effect, End, Heard, InsuranceWish, Intent, MedicalAct, MedicalAnswer, MedicalPort, OpenAsk,
+        Planned, PortError, StepAsk, Who, fits,
     },
     store::{Committed, Step},
     telemetry::metrics,
@@ -157,7 +157,7 @@ impl Gateway {
         let answer = port.call(sender, order, within(desk.call).min(first_turn.mul_f64(0.9))).await;
         fault::point(fault::Point::BackendCalled);
         let next = Ask { step: Step::Next, ..desk.ask };
-        let done = self.commit_insurers_word(&next, who, (visit, act), answer).await?;
+        let done = self.commit_insurers_word(&next, who, (visit, act), Heard::ByCall, answer).await?;
         fault::point(fault::Point::ResultCommitted);
         Ok(done.unwrap_or(committed))
     }
@@ -204,16 +204,17 @@ impl Gateway {
         next: &Ask,
         who: Who,
         (visit, act): (TransactionId, MedicalAct),
+        heard: Heard,
         answer: Result<MedicalAnswer, PortError>,
     ) -> Result<Option<Committed>, Refusal> {
         let transaction = next.transaction;
         let touches = vec![medical::visit_key(visit), medical::case_key(transaction)];
         let committed = match answer {
             Ok(answer) if fits(act, &answer.said) => {
-                let sums = self.live().medical.sums;
+                let live = self.live();
                 let committed = self
                     .commit(next, touches, move |view, now| {
-                        medical::result(view, &who, transaction, &answer, sums, now)
+                        medical::result(view, &who, transaction, &answer, heard, &live.medical, now)
                     })
                     .await?;
                 alarm_when_broken(transaction, &committed);

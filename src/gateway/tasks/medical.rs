@@ -11,8 +11,8 @@ use crate::{
     fault, limits,
     model::{Jitter, Reason, Scene, Status, TransactionId, record::MedicalCase},
     scenes::medical::{
-        self, Brought, End, Inquiry, MedicalAct, MedicalAnswer, MedicalPort, OpenOrder, PortError, Reversal,
-        Said, Sender, Turn, Who, cancel_batch,
+        self, Brought, End, Heard, Inquiry, MedicalAct, MedicalAnswer, MedicalPort, OpenOrder, PortError,
+        Reversal, Said, Sender, Turn, Who, cancel_batch,
     },
     store::DueTask,
 };
@@ -78,7 +78,7 @@ impl Gateway {
         let why = match found {
             Ok(Inquiry::Happened(answer)) if medical::fits(act, &answer.said) => {
                 return self
-                    .commit_insurers_word(&open.ask, open.who, (open.visit, act), Ok(answer))
+                    .commit_insurers_word(&open.ask, open.who, (open.visit, act), Heard::ByTask, Ok(answer))
                     .await
                     .map(drop);
             }
@@ -121,7 +121,7 @@ impl Gateway {
                 act @ (MedicalAct::CancelFees | MedicalAct::CancelStayFees) => {
                     let gone = Ok(MedicalAnswer::from(Said::Done));
                     let step = (open.visit, act);
-                    self.commit_insurers_word(&open.ask, open.who, step, gone).await.map(drop)
+                    self.commit_insurers_word(&open.ask, open.who, step, Heard::ByTask, gone).await.map(drop)
                 }
                 _ => self.end_step(&open.ask, open.who, open.visit, End::BatchGone).await,
             },

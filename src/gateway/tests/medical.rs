@@ -1,18 +1,21 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{super::*, rig::*};
+use super::{
+    super::{ask::Ask, *},
+    rig::*,
+};
 use crate::{
     model::{
-        Fen, Purpose, Status, TaskState, Token16, TransactionId, decoded,
+        Fen, Purpose, Status, Subject, TaskState, Token16, TransactionId, decoded,
         record::{MedicalDetail, MedicalVisit},
     },
     scenes::medical::{
-        Count, FeeResult, Inquiry, Insurance, InsuranceWish, MedicalAnswer, NotSent, OpenAsk, Opened,
-        Person as Insured, PortError, Price, Refused, Reversal, Said, SettlementInfo, Stage, StepAsk,
-        SystemFailed, Unknown,
+        Count, FeeResult, Heard, Inquiry, Insurance, InsuranceWish, MedicalAct, MedicalAnswer, NotSent,
+        OpenAsk, Opened, Person as Insured, PortError, Price, Refused, Reversal, Said, SettlementInfo, Stage,
+        StepAsk, SystemFailed, Unknown, Who,
         orders::{AddFees, Admit, Certificate, FeeLine, Purchase, RecordVisit, Register},
     },
-    store::Committed,
+    store::{Committed, Step},
 };
 
 /// One desk with a holder, whose requests are numbered.
@@ -431,6 +434,42 @@ async fn what_no_reversal_takes_back_stays_pending_for_people() {
     assert_ended(&desk.last(&pending).await, Status::Reversed, "OUTCOME_REVERSED");
     assert_eq!(desk.open_tasks().await, 0);
     assert_eq!(desk.visit(id).await, before);
+}
+
+#[tokio::test]
+async fn a_late_answer_completes_nothing_that_a_task_takes_back() {
+    let mut desk = Counter::open().await;
+    let id = desk.pre_settled(Kind::Clinic).await;
+    desk.answers(Err(unknown()));
+    let pending = desk.ask(step(id, pay())).await;
+    desk.finds(Ok(Inquiry::NotFound));
+    desk.turn().await;
+    // The call's own answer comes while the reversal is under way on another node.
+    let call = desk.bj.call("clinic:desk", &method::SETTLE);
+    let ask = desk.bj.gateway.ask(&call, &desk.bj.header(0, Purpose::MedicalCare));
+    let next = Ask { step: Step::Next, transaction: id_of(&pending), ..ask };
+    let visit = desk.visit(id).await;
+    let subject = Subject::from_slice(&visit.subject).expect("a subject");
+    let who = Who { subject, pairwise: None, assurance: None };
+    let late = desk
+        .bj
+        .gateway
+        .commit_insurers_word(
+            &next,
+            who,
+            (id, MedicalAct::Settle),
+            Heard::ByCall,
+            Ok(MedicalAnswer::from(settlement(true))),
+        )
+        .await
+        .expect("journalled")
+        .expect("an entry");
+    assert_eq!(late.entry.status, Status::Pending.number());
+    assert!(late.entry.postings.is_empty());
+    desk.reverses(Ok(Reversal::TakenBack));
+    desk.turn().await;
+    assert_ended(&desk.last(&pending).await, Status::Reversed, "OUTCOME_REVERSED");
+    assert_eq!(desk.visit(id).await.stage, Stage::PreSettled.number());
 }
 
 #[tokio::test]

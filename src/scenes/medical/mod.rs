@@ -51,7 +51,7 @@ pub use port::{
     fits,
 };
 pub use rules::{
-    Brought, End, Intent, Turn, Who, case_key, ended, ends_when_given_up, fees_of, intent, open_order,
+    Brought, End, Heard, Intent, Turn, Who, case_key, ended, ends_when_given_up, fees_of, intent, open_order,
     refused, result, told_once, turn, unresolved, visit_key,
 };
 pub use visit::{Row, STEPS, Stage, Verb, VisitKind, may};

@@ -1,8 +1,8 @@
 //! How a step becomes journal entries. Pure.
 
 use super::{
-    Broken, Effect, Expected, MedicalAct, MedicalAnswer, MsgId, OpenOrder, Refused, Said, Stage, SumRules,
-    UnknownPolicy, VisitKind, bill::postings, bill_of, detail,
+    Broken, Effect, Expected, MedicalAct, MedicalAnswer, MedicalPolicy, MsgId, OpenOrder, Refused, Said,
+    Stage, SumRules, UnknownPolicy, VisitKind, bill::postings, bill_of, detail,
 };
 use crate::model::{
     AggregateKey, AggregateKind, Assurance, CorruptAggregate, Decision, Detail, Fen, Jitter, Millis, Outcome,
@@ -60,6 +60,15 @@ pub enum End {
     BatchGone,
     /// People have settled it at the insurer.
     ByHand,
+}
+
+/// Who brings the insurer's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The call that carried the step out.
+    ByCall,
+    /// The step's task.
+    ByTask,
 }
 
 /// What a turn brought that settled nothing.
@@ -136,7 +145,8 @@ pub fn told_once(who: &Who, detail: &MedicalDetail, outcome: Outcome) -> Decisio
 }
 
 /// The insurer has answered, or an inquiry found its answer. An answer whose sums do
-/// not hold leaves the step pending, to be taken back.
+/// not hold leaves the step pending, to be taken back; so does one to the call itself
+/// that comes when the task is past its inquiries and may be taking the step back.
 ///
 /// # Errors
 /// When case or visit are missing or cannot be read.
@@ -145,14 +155,21 @@ pub fn result(
     who: &Who,
     transaction: TransactionId,
     answer: &MedicalAnswer,
-    sums: SumRules,
+    heard: Heard,
+    policy: &MedicalPolicy,
     now: Millis,
 ) -> Result<Decision, CorruptAggregate> {
     let (mut case, mut visit) = open_case(view, transaction)?;
     let act = act_of(&case)?;
+    if heard == Heard::ByCall && is_late(&case, &policy.unknown, now) {
+        let mut decision = Decision::new(Outcome::Pending);
+        about(&mut decision, who);
+        decision.detail = Detail::personal(&told(&case, &visit));
+        return Ok(decision);
+    }
     let mut detail = told(&case, &visit);
     detail::put_answer(&mut detail, answer);
-    let outcome = match apply(&mut visit, &case, act, &answer.said, sums) {
+    let outcome = match apply(&mut visit, &case, act, &answer.said, policy.sums) {
         Ok(outcome) => outcome,
         Err(broken) => {
             case.broken = broken.name().to_owned();
@@ -282,6 +299,15 @@ pub fn unresolved(
     });
     decision.writes.push(Write::put(transaction.as_bytes(), &case));
     Ok(decision)
+}
+
+/// Whether a task may be taking the step back. Where it does not inquire first its
+/// first turn is a reversal, of which the case says nothing before its end.
+fn is_late(case: &MedicalCase, policy: &UnknownPolicy, now: Millis) -> bool {
+    match policy.inquiries_max {
+        0 => case.tries > 0 || now >= case.sent_at_ms.saturating_add(policy.wait_ms(0)),
+        inquiries => case.tries >= inquiries,
+    }
 }
 
 /// What is to be done when the task of a case comes due. `None` for an act this
