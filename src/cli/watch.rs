@@ -191,13 +191,24 @@ async fn count_tasks(gateway: &Gateway) -> u64 {
     };
     let now = gateway.now_ms();
     let open = |kind| tally(tallies.iter().filter(|tally| tally.kind.known() == kind), now);
-    // Every transaction of unknown outcome has its task, due now or later.
-    let pending = open(Some(TaskKind::LibraryInquire));
+    let pending = tally(tallies.iter().filter(|tally| tally.kind.known().is_some_and(settles)), now);
     metrics::pending_transactions(pending.waiting + pending.stuck, pending.oldest);
     for kind in TaskKind::ALL.iter().copied().map(Some).chain([None]) {
         metrics::open_tasks(kind, open(kind));
     }
     tallies.iter().map(|tally| tally.waiting + tally.stuck).sum()
+}
+
+/// Whether a kind's open tasks are transactions of unknown outcome: each has its one
+/// task, due now or later, or stuck.
+const fn settles(kind: TaskKind) -> bool {
+    match kind {
+        TaskKind::LibraryInquire | TaskKind::MedicalSettle => true,
+        TaskKind::LibraryByHand
+        | TaskKind::MedicalByHand
+        | TaskKind::PaymentExpire
+        | TaskKind::FederationSettleCode => false,
+    }
 }
 
 /// What the gauge of a kind shows; kinds of another version are one.
@@ -309,6 +320,13 @@ mod tests {
         // Would not return while a blocking task of the runtime still reads.
         drop(runtime);
         drop(parent);
+    }
+
+    #[test]
+    fn every_kind_that_settles_a_pending_transaction_is_counted() {
+        let counted: Vec<_> =
+            TaskKind::ALL.iter().filter(|kind| settles(**kind)).map(|kind| kind.name()).collect();
+        assert_eq!(counted, ["library.inquire", "medical.settle"]);
     }
 
     #[tokio::test]
