@@ -43,6 +43,15 @@ impl Gateway {
                 )]));
             }
             (CARD, _) => Certificate { card_sn, ..certificate },
+            // Of another region's holder we know the card alone: any other certificate
+            // could be somebody else's.
+            (_, None) => {
+                return Err(Refusal::invalid(vec![Violation::new(
+                    "certificate.type",
+                    "外地持卡人只能使用社会保障卡（03）",
+                    "must be 03, the card of the session, for a holder of another region",
+                )]));
+            }
             (_, _) => Certificate { card_sn: String::new(), ..certificate },
         };
         let act = MedicalAct::ReadPerson;
@@ -66,8 +75,12 @@ impl Gateway {
             Err(refused) => return self.insurer_refused(&desk, at.who, act, refused).await,
         };
         let Said::Person(person) = &answer.said else { return Err(Refusal::internal()) };
-        let differs = own.is_some_and(|own| {
-            !person.document_number.is_empty() && person.document_number != own.social_security_number
+        // A card's or an identity number was compared above; of a token the insurer
+        // alone knows whose it is, and must say so.
+        let compared = matches!(certificate.kind.as_str(), CARD | IDENTITY_NUMBER);
+        let differs = own.is_some_and(|own| match person.document_number.as_str() {
+            "" => !compared,
+            number => number != own.social_security_number,
         });
         if differs {
             return self

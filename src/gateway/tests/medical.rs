@@ -10,9 +10,9 @@ use crate::{
         record::{MedicalDetail, MedicalVisit},
     },
     scenes::medical::{
-        Count, FeeResult, Heard, Inquiry, Insurance, InsuranceWish, MedicalAct, MedicalAnswer, NotSent,
-        OpenAsk, Opened, Person as Insured, PortError, Price, Refused, Reversal, Said, SettlementInfo, Stage,
-        StepAsk, SystemFailed, Unknown, Who,
+        Count, FeeResult, Heard, Inquiry, Insurance, InsuranceWish, MedicalAct, MedicalAnswer, MedicalOrder,
+        NotSent, OpenAsk, Opened, Person as Insured, PortError, Price, Refused, Reversal, Said,
+        SettlementInfo, Stage, StepAsk, SystemFailed, Unknown, Who,
         orders::{AddFees, Admit, Certificate, FeeLine, Purchase, RecordVisit, Register},
     },
     store::{Committed, Step},
@@ -28,10 +28,16 @@ struct Counter {
 
 impl Counter {
     async fn open() -> Self {
-        let (bj, _tj) = regions();
-        let person = bj.import(1).await;
+        Self::open_for(false).await
+    }
+
+    /// Whether the holder is of another region.
+    async fn open_for(foreign: bool) -> Self {
+        let (bj, tj) = regions();
+        let home = if foreign { &tj } else { &bj };
+        let person = home.import(1).await;
         let call = bj.call("clinic:desk", &method::PRESENT_CODE);
-        let code = bj.code(201, person.card).await;
+        let code = home.code(201, person.card).await;
         let header = bj.header(200, Purpose::MedicalCare);
         let scanned = bj.gateway.present_code(&call, header, &code).await.expect("a good code");
         let session = Token16::from_slice(&card_detail(&scanned).holder_session).expect("a session");
@@ -540,6 +546,39 @@ async fn rules_decline_before_the_insurer_is_asked() {
     // Details that change make the pre-settlement stale.
     desk.done(Said::Fees(Vec::new()), step(id, fees("F2"))).await;
     assert_ended(&desk.ask(step(id, pay())).await, Status::Declined, "NOT_PRE_SETTLED");
+}
+
+fn by_certificate(kind: &str) -> MedicalAsk {
+    let certificate = Certificate { kind: kind.into(), number: "N1".into(), card_sn: String::new() };
+    MedicalAsk::ReadPerson { certificate, begins_at_ms: 0 }
+}
+
+#[tokio::test]
+async fn another_regions_holder_is_read_by_the_sessions_card_alone() {
+    let mut desk = Counter::open_for(true).await;
+    for (number, kind) in [(1, "01"), (2, "02")] {
+        let refused = desk.repeat(number, by_certificate(kind)).await;
+        assert_refused(refused, RefusalKind::Invalid, Reason::FieldInvalid);
+    }
+    assert!(desk.bj.insurer.called.lock().expect("no panic").is_empty());
+    desk.next = 2;
+    desk.done(Said::Person(Insured::default()), by_certificate("03")).await;
+    let called = desk.bj.insurer.called.lock().expect("no panic");
+    let MedicalOrder::ReadPerson(order) = &called[0].1 else { panic!("1101") };
+    assert_eq!(order.certificate.card_sn, hex::encode(desk.person.card.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_token_that_the_insurer_names_nobody_for_is_nobodys() {
+    let mut desk = Counter::open().await;
+    for (number, status, reason) in [
+        (String::new(), Status::Declined, "PERSON_DIFFERS"),
+        ("110101199001010000".into(), Status::Declined, "PERSON_DIFFERS"),
+        (desk.person.line.social_security_number.clone(), Status::Completed, ""),
+    ] {
+        desk.answers(Ok(Said::Person(Insured { document_number: number, ..Insured::default() })));
+        assert_ended(&desk.ask(by_certificate("01")).await, status, reason);
+    }
 }
 
 #[tokio::test]
