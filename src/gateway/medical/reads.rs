@@ -11,6 +11,7 @@ use crate::{
         AggregateKey, Assurance, Millis, Outcome, Reason, Subject, TransactionId, Write,
         record::{MedicalCertificate, MedicalDetail, MedicalPerson, MedicalVisit},
     },
+    scenes::card::{AttributeCode, Granted},
     scenes::medical::{
         self, InsuranceWish, MedicalAct, MedicalAnswer, MedicalOrder, PortError, Refused, Said, StepAsk, Who,
         choose, fits,
@@ -89,6 +90,7 @@ impl Gateway {
         }
         let mut detail = MedicalDetail { infno: act.infno(), ..MedicalDetail::default() };
         medical::put_answer(&mut detail, &answer);
+        keep_granted(&mut detail, &desk.ask.granted);
         let kept = MedicalPerson {
             psn_no: person.psn_no.clone(),
             certificate: Some(MedicalCertificate {
@@ -275,5 +277,49 @@ impl Gateway {
     ) -> Result<Committed, Refusal> {
         let detail = MedicalDetail { message: refused.message, ..MedicalDetail::default() };
         self.declined(&desk.ask, who, act, Reason::InsurerRefused, detail).await
+    }
+}
+
+/// Takes out of an answer to 1101 what no policy line grants the institution. The
+/// insurer's number of a person names them as their social security number does, and
+/// goes by its line.
+fn keep_granted(detail: &mut MedicalDetail, granted: &Granted) {
+    if !granted.names(AttributeCode::SocialSecurityNumber) {
+        detail.psn_no.clear();
+    }
+    if !granted.names(AttributeCode::Name) {
+        detail.name.clear();
+    }
+    if !granted.names(AttributeCode::Sex) {
+        detail.sex.clear();
+    }
+    if !granted.names(AttributeCode::Born) {
+        detail.born = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_policy_line_grants_is_told() {
+        use AttributeCode::{Born, Name, Sex, SocialSecurityNumber};
+        for granted in
+            [vec![], vec![SocialSecurityNumber], vec![Name], vec![Sex], vec![Born], vec![Name, Sex]]
+        {
+            let mut detail = MedicalDetail {
+                psn_no: "P1".into(),
+                name: "样例甲".into(),
+                sex: "1".into(),
+                born: 19_900_101,
+                ..MedicalDetail::default()
+            };
+            keep_granted(&mut detail, &Granted::new(granted.clone()));
+            assert_eq!(!detail.psn_no.is_empty(), granted.contains(&SocialSecurityNumber));
+            assert_eq!(!detail.name.is_empty(), granted.contains(&Name));
+            assert_eq!(!detail.sex.is_empty(), granted.contains(&Sex));
+            assert_eq!(detail.born != 0, granted.contains(&Born));
+        }
     }
 }

@@ -85,11 +85,14 @@ impl Counter {
         let said = Insured {
             psn_no: "P1".into(),
             document_number: self.person.line.social_security_number.clone(),
+            name: self.person.line.name.clone(),
             insurances: vec![insured("320", "130399"), insured("310", "130399")],
             ..Insured::default()
         };
         let ask = MedicalAsk::ReadPerson { certificate: Certificate::default(), begins_at_ms: 0 };
-        self.done(Said::Person(said), ask).await;
+        let told = detail(&self.done(Said::Person(said), ask).await);
+        // No policy line grants the clinic either.
+        assert_eq!((told.psn_no.as_str(), told.name.as_str()), ("", ""));
     }
 
     async fn visit(&self, id: TransactionId) -> MedicalVisit {
@@ -457,19 +460,9 @@ async fn a_late_answer_completes_nothing_that_a_task_takes_back() {
     let visit = desk.visit(id).await;
     let subject = Subject::from_slice(&visit.subject).expect("a subject");
     let who = Who { subject, pairwise: None, assurance: None };
-    let late = desk
-        .bj
-        .gateway
-        .commit_insurers_word(
-            &next,
-            who,
-            (id, MedicalAct::Settle),
-            Heard::ByCall,
-            Ok(MedicalAnswer::from(settlement(true))),
-        )
-        .await
-        .expect("journalled")
-        .expect("an entry");
+    let (gateway, word) = (&desk.bj.gateway, Ok(MedicalAnswer::from(settlement(true))));
+    let late = gateway.commit_insurers_word(&next, who, (id, MedicalAct::Settle), Heard::ByCall, word).await;
+    let late = late.expect("journalled").expect("an entry");
     assert_eq!(late.entry.status, Status::Pending.number());
     assert!(late.entry.postings.is_empty());
     desk.reverses(Ok(Reversal::TakenBack));

@@ -79,6 +79,11 @@ impl Granted {
         Granted(attributes)
     }
 
+    /// Whether a policy line names it.
+    pub fn names(&self, attribute: AttributeCode) -> bool {
+        self.0.contains(&attribute)
+    }
+
     /// What is told, by sector code.
     pub fn tell(&self, holder: &HolderFile) -> BTreeMap<String, String> {
         self.0.iter().map(|attribute| (attribute.code().to_owned(), attribute.of(holder))).collect()
