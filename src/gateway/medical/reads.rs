@@ -33,7 +33,8 @@ impl Gateway {
     ) -> Result<Committed, Refusal> {
         let at = self.at_desk(&desk).await?;
         let own = self.own_holder(&at.card).await?;
-        let card_sn = hex::encode(at.card.as_bytes());
+        // AAZ501 as it is written on cards and in files.
+        let card_sn = hex::encode_upper(at.card.as_bytes());
         let certificate = match (certificate.kind.as_str(), &own) {
             ("", Some(own)) => Certificate { kind: CARD.into(), number: own.card_number.clone(), card_sn },
             ("", None) => {
