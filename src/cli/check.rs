@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    load,
+    load::{self, Loaded},
     options::{GatewayFile, StoreEngine},
 };
+use crate::scenes::medical::Institution;
 
 /// Reads a configuration whole and says everything that is wrong.
 #[derive(Debug, Args)]
@@ -30,6 +31,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     }
     let registry = &loaded.live.registry;
     print!("{}", store_told(&loaded.file));
+    print!("{}", institutions_told(&loaded));
     println!(
         "配置正确 / the configuration is right: {} ({}), {} participants, {} terminals, {} members",
         loaded.file.region.name_zh,
@@ -39,6 +41,23 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         loaded.live.trust.members().count(),
     );
     Ok(())
+}
+
+/// Who settles with which insurer.
+fn institutions_told(loaded: &Loaded) -> String {
+    let mut told = String::new();
+    for institution in &loaded.live.medical.institution {
+        let Institution { participant, code, name, region, insurer } = institution;
+        let url = loaded.nhsa.get(insurer).map_or("", |line| &line.url);
+        told += &format!(
+            "医保结算 / settles: `{participant}` as {code} {name} in {region}, over {insurer} at {url}\n"
+        );
+    }
+    for (province, insurer) in &loaded.live.medical.home {
+        let url = loaded.nhsa.get(insurer).map_or("", |line| &line.url);
+        told += &format!("异地参保 / insured elsewhere: {province}…, over {insurer} at {url}\n");
+    }
+    told
 }
 
 /// What the store's keys come to.

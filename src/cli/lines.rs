@@ -1,4 +1,4 @@
-//! The lines that a serving gateway keeps open, to libraries and to peers, and how
+//! The lines that a serving gateway keeps open, to libraries, insurers and peers, and how
 //! a reload exchanges them: what is as it was stays connected, what is new or
 //! changed is connected anew, and a call under way keeps the line it began with.
 
@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{load::Loaded, open::libraries_over, options::TlsSection};
+use super::{insurers::InsurerLines, load::Loaded, open::libraries_over, options::TlsSection};
 use crate::{
     adapters::sip2::Sip2Adapter,
     federation::{DenySync, Envelopes, PeerClients, PeerLines, PeerTls},
@@ -32,6 +32,7 @@ pub struct Lines {
 /// What runs for the lines that are open now.
 struct Kept {
     libraries: Arc<Sip2Adapter>,
+    insurers: InsurerLines,
     keep_alive: CancellationToken,
     /// The push of our deny list to each peer.
     pushes: BTreeMap<u32, CancellationToken>,
@@ -40,6 +41,7 @@ struct Kept {
 /// Lines that a checked configuration asks for; nothing is open or exchanged yet.
 pub struct Wanted {
     libraries: Arc<Sip2Adapter>,
+    insurers: InsurerLines,
     peers: PeerLines,
 }
 
@@ -51,7 +53,7 @@ impl Lines {
     /// When a certificate cannot be read or a member's endpoint is none.
     pub fn open(
         gateway: &Arc<Gateway>,
-        libraries: Arc<Sip2Adapter>,
+        (libraries, insurers): (Arc<Sip2Adapter>, InsurerLines),
         envelopes: &Arc<Envelopes>,
         peers_tls: &TlsSection,
         background: &TaskTracker,
@@ -68,11 +70,12 @@ impl Lines {
             stop: stop.clone(),
             kept: Mutex::new(Kept {
                 libraries: Arc::clone(&libraries),
+                insurers: insurers.clone(),
                 keep_alive: CancellationToken::new(),
                 pushes: BTreeMap::new(),
             }),
         };
-        lines.keep(Wanted { libraries, peers });
+        lines.keep(Wanted { libraries, insurers, peers });
         Ok(lines)
     }
 
@@ -80,16 +83,20 @@ impl Lines {
     /// that a configuration with a line that cannot be used is refused whole.
     ///
     /// # Errors
-    /// A password that is not where it should be, an endpoint that is none.
+    /// A secret that is not where it should be, an endpoint that is none.
     pub fn prepare(&self, loaded: &Loaded) -> anyhow::Result<Wanted> {
-        let libraries = self.kept().libraries.with(loaded.sip2.clone())?;
-        Ok(Wanted { libraries: Arc::new(libraries), peers: self.peers(&loaded.live.trust)? })
+        let (libraries, insurers) = {
+            let kept = self.kept();
+            (kept.libraries.with(loaded.sip2.clone())?, kept.insurers.with(loaded.nhsa.clone())?)
+        };
+        Ok(Wanted { libraries: Arc::new(libraries), insurers, peers: self.peers(&loaded.live.trust)? })
     }
 
     /// Takes the configuration and its lines.
     pub fn take(&self, loaded: Loaded, wanted: Wanted) {
         let libraries = libraries_over(&loaded.live.libraries, &wanted.libraries);
         self.gateway.replace_libraries(libraries);
+        self.gateway.replace_insurers(wanted.insurers.ports());
         self.gateway.replace_live(loaded.live);
         self.keep(wanted);
     }
@@ -99,13 +106,14 @@ impl Lines {
     }
 
     fn keep(&self, wanted: Wanted) {
-        let Wanted { libraries, peers } = wanted;
+        let Wanted { libraries, insurers, peers } = wanted;
         let members: BTreeSet<u32> = peers.provinces().collect();
         self.clients.take(peers);
         let mut kept = self.kept();
         kept.keep_alive.cancel();
         kept.keep_alive = self.stop.child_token();
         kept.libraries = Arc::clone(&libraries);
+        kept.insurers = insurers;
         let keep_alive = kept.keep_alive.clone();
         self.background.spawn(async move {
             // The adapter of before is let go with its task, and its lines with it.

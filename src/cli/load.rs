@@ -14,17 +14,13 @@ use super::{
     reconcile::options::{Reconciliation, ReconciliationFile},
 };
 use crate::{
-    adapters::sip2::Sip2Options,
+    adapters::{nhsa::NhsaOptions, sip2::Sip2Options},
     config::{self, Overlay},
     gateway::{CapBook, LedgerFile, Live, PolicyFile, Registry, RegistryFile},
     identity::{CodeTables, Province},
     limits,
     net::TlsOptions,
-    scenes::{
-        library::LibraryPolicy,
-        medical::{MedicalCodes, MedicalPolicy},
-        transit::FareBook,
-    },
+    scenes::{library::LibraryPolicy, transit::FareBook},
     store::PostgresOptions,
     trust::TrustList,
 };
@@ -38,6 +34,8 @@ pub struct Loaded {
     pub file: GatewayFile,
     pub live: Live,
     pub sip2: BTreeMap<String, Sip2Options>,
+    /// The lines to insurers, by their code.
+    pub nhsa: BTreeMap<String, NhsaOptions>,
     /// Where the configuration names it.
     pub reconciliation: Option<Reconciliation>,
     /// What works and should be known: unverified fares, operators without table.
@@ -69,7 +67,8 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
         .and_then(|file| list(&mut problems, "participants", Registry::build(&file)));
     let policy = take(&mut problems, read::<PolicyFile>(&file.files.policy));
     let libraries = take(&mut problems, read::<LibrariesFile>(&file.files.libraries));
-    let medical = take_all(&mut problems, read_medical(&file));
+    let medical = take_all(&mut problems, medical::read_policy(&file));
+    let nhsa = take_all(&mut problems, medical::read_lines(&file));
     let caps = take_all(&mut problems, read_caps(file.files.ledger.as_deref()));
     let trust = take(&mut problems, read_trust(&file.files.trust));
     let fares = take_all(&mut problems, read_fares(&file));
@@ -89,11 +88,17 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
     if let (Some(registry), Some(libraries)) = (&registry, &libraries) {
         check_counters(&mut problems, registry, libraries);
     }
+    if let (Some(medical), Some(nhsa)) = (&medical, &nhsa) {
+        medical::check_lines(&mut problems, medical, nhsa);
+    }
+    if let (Some(medical), Some(registry)) = (&medical, &registry) {
+        medical::check_institutions(&mut problems, medical, registry);
+    }
     if trust.as_ref().is_some_and(|trust| trust.member(file.region.province).is_none()) {
         problems.push("trust list: this region is not on it / 信任列表中没有本地区".into());
     }
 
-    let rest = (codes, medical, caps, abroad, problems.is_empty());
+    let rest = (codes, medical, nhsa, caps, abroad, problems.is_empty());
     match (registry, policy, libraries, trust, fares, rest) {
         (
             Some(registry),
@@ -101,13 +106,13 @@ pub fn load(folder: &Path) -> Result<Loaded, WrongConfiguration> {
             Some(libraries),
             Some(trust),
             Some(fares),
-            (Some(codes), Some(medical), Some(caps), Some(abroad), true),
+            (Some(codes), Some(medical), Some(nhsa), Some(caps), Some(abroad), true),
         ) => {
             let notices = notices(&fares, &registry, &caps, &file);
             let LibrariesFile { library, inquiry, sip2 } = libraries;
             let libraries = LibraryPolicy { libraries: library, inquiry };
             let live = Live { registry, policy, fares, libraries, medical, caps, trust, codes, abroad };
-            Ok(Loaded { file, live, sip2, reconciliation, notices })
+            Ok(Loaded { file, live, sip2, nhsa, reconciliation, notices })
         }
         _ => Err(WrongConfiguration(problems)),
     }
@@ -207,21 +212,6 @@ fn read_codes(folder: &Path) -> Result<CodeTables, String> {
         fs::read_to_string(folder.join(path.file_name().map_or(path, Path::new)))
     };
     CodeTables::read(text).map_err(|bad| format!("codes: {bad}"))
-}
-
-/// The file of the code tables that the medical scene reads.
-const MEDICAL_CODES: &str = "medical.toml";
-
-/// Institutions and insurers, with the joint code tables where the file has none.
-fn read_medical(file: &GatewayFile) -> Result<MedicalPolicy, Vec<String>> {
-    let Some(path) = &file.files.medical else { return Ok(MedicalPolicy::default()) };
-    let mut policy = read::<MedicalPolicy>(path).map_err(|problem| vec![problem])?;
-    if policy.codes.med_type.is_empty() {
-        let codes = file.files.codes.join(MEDICAL_CODES);
-        policy.codes = read::<MedicalCodes>(&codes).map_err(|problem| vec![problem])?;
-    }
-    policy.check().map_err(|bad| vec![format!("medical: {bad}")])?;
-    Ok(policy)
 }
 
 fn check_libraries(problems: &mut Vec<String>, file: &LibrariesFile) {
@@ -379,5 +369,6 @@ fn list<T, E: std::fmt::Display>(
 }
 
 mod fixed;
+mod medical;
 #[cfg(test)]
 mod tests;

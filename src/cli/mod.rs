@@ -8,6 +8,7 @@ mod database;
 pub mod edge;
 mod fold;
 mod holder;
+mod insurers;
 mod journal;
 mod lines;
 pub mod load;

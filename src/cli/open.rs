@@ -1,5 +1,5 @@
-//! Opens what a gateway stands on: vault, holder keys, store, libraries; and the
-//! gateway over them.
+//! Opens what a gateway stands on: vault, holder keys, store, lines to libraries and
+//! insurers; and the gateway over them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,14 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 
 use super::{
+    insurers::InsurerLines,
     load::Loaded,
     options::{GatewayFile, StoreEngine, VaultOptions},
 };
 use crate::{
-    adapters::{self, CallEnd, sip2::Sip2Adapter},
+    adapters::{self, CallEnd, nhsa::NhsaParts, sip2::Sip2Adapter},
     crypto::{HolderKeys, KeyVault, Passphrase, SandboxSuite, Sealer, SoftVault},
-    gateway::{Gateway, Insurers, Libraries, Parts},
+    gateway::{Gateway, Libraries, Parts},
     model::{BreakerState, Clock, SystemClock, SystemRng},
     scenes::library::{LibraryPolicy, LibraryPort},
     store::{
@@ -28,6 +29,7 @@ pub struct Opened {
     pub store: OpenStore,
     /// The adapter's keep-alive must be run.
     pub libraries: Arc<Sip2Adapter>,
+    pub insurers: InsurerLines,
 }
 
 /// An open store of either engine.
@@ -73,7 +75,7 @@ impl OpenStore {
 /// # Errors
 /// A vault that cannot be opened, a store that is held, broken or full.
 pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
-    let Loaded { file, live, sip2, .. } = loaded;
+    let Loaded { file, live, sip2, nhsa, .. } = loaded;
     let province = file.region.province;
     let opening = Arc::clone(&clock);
     let (vault, store) = match file.store.engine {
@@ -85,6 +87,13 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
         .context("the lines to the libraries cannot be used")?;
     let adapter = Arc::new(adapter);
     let libraries = libraries_over(&live.libraries, &adapter);
+    let parts = NhsaParts {
+        vault: Arc::clone(&vault),
+        clock: Arc::clone(&clock),
+        rng: Arc::new(SystemRng),
+        observer: Arc::new(Watch),
+    };
+    let insurers = InsurerLines::new(nhsa, parts).context("the lines to the insurers cannot be used")?;
 
     let gateway = Gateway::open(Parts {
         province,
@@ -92,14 +101,14 @@ pub async fn open(loaded: Loaded, clock: Arc<dyn Clock>) -> anyhow::Result<Opene
         vault,
         suite: Arc::new(SandboxSuite),
         libraries,
-        insurers: Insurers::default(),
+        insurers: insurers.ports(),
         live,
         clock,
         rng: Arc::new(SystemRng),
     })
     .await
     .context("the deny list cannot be read back")?;
-    Ok(Opened { gateway, store, libraries: adapter })
+    Ok(Opened { gateway, store, libraries: adapter, insurers })
 }
 
 /// Reads keys and journal back; blocks.

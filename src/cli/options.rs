@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::sip2::Sip2Options,
+    adapters::{nhsa::NhsaOptions, sip2::Sip2Options},
     gateway::OperatorLine,
     limits,
     scenes::library,
@@ -244,6 +244,9 @@ pub struct Files {
     /// Institutions and their insurers; without it nobody settles.
     #[serde(default)]
     pub medical: Option<PathBuf>,
+    /// The lines to those insurers.
+    #[serde(default)]
+    pub insurers: Option<PathBuf>,
     pub codes: PathBuf,
     pub fares: PathBuf,
     pub stations: PathBuf,
@@ -262,6 +265,26 @@ pub struct LibrariesFile {
     pub inquiry: library::InquiryPolicy,
     /// By the library's code.
     pub sip2: BTreeMap<String, Sip2Options>,
+}
+
+/// `insurers.toml`: the lines to the platforms of medical insurers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InsurersFile {
+    /// By the code that the institutions of `medical.toml` name.
+    pub nhsa: BTreeMap<String, NhsaOptions>,
+}
+
+impl InsurersFile {
+    /// Makes paths of roots and tokens absolute; they are relative to `data_root`.
+    pub fn resolve(mut self, data_root: &Path) -> Self {
+        for line in self.nhsa.values_mut() {
+            for path in [&mut line.tls_roots, &mut line.token_file].into_iter().flatten() {
+                *path = data_root.join(&*path);
+            }
+        }
+        self
+    }
 }
 
 impl GatewayFile {
@@ -326,7 +349,8 @@ impl GatewayFile {
         if let Some(path) = &mut self.files.reconciliation {
             *path = folder.join(&*path);
         }
-        for path in [&mut self.files.ledger, &mut self.files.medical].into_iter().flatten() {
+        let optional = [&mut self.files.ledger, &mut self.files.medical, &mut self.files.insurers];
+        for path in optional.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         self.data_root = root;

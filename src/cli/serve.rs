@@ -103,7 +103,7 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
     let operators = tokio::spawn(operators.serve(stop.clone()));
 
     let opened = open::open(loaded, Arc::clone(&clock)).await?;
-    let Opened { gateway, store, libraries } = opened;
+    let Opened { gateway, store, libraries, insurers } = opened;
     let _ = opened_store.set(store.clone());
     let _ = opened_gateway.set(Arc::clone(&gateway));
     // Under PostgreSQL the folder may have had no use until now.
@@ -119,7 +119,8 @@ async fn serve(args: ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
 
     let background = TaskTracker::new();
     let envelopes = envelopes(&gateway, &clock);
-    let lines = Lines::open(&gateway, libraries, &envelopes, &file.tls.peers, &background, &stop)?;
+    let to_backends = (libraries, insurers);
+    let lines = Lines::open(&gateway, to_backends, &envelopes, &file.tls.peers, &background, &stop)?;
     background.spawn(TaskRunner::new(Arc::clone(&gateway), TASKS_EVERY).run(stop.clone()));
     background.spawn(Housekeeper::new(Arc::clone(&gateway), HOUSE_KEPT_EVERY).run(stop.clone()));
     let clock_watch = Arc::new(ClockWatch::from(clock.now_ms()));

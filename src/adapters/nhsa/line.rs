@@ -54,12 +54,8 @@ impl Line {
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
     ) -> Result<Self, BadNhsaOptions> {
-        let token = options.check(platform)?;
-        let bad_url = || BadNhsaOptions::Url { platform: platform.to_owned(), url: options.url.clone() };
-        let url: Uri = options.url.parse().map_err(|_| bad_url())?;
-        if url.host().is_none() || !matches!(url.scheme_str(), Some("http" | "https")) {
-            return Err(bad_url());
-        }
+        options.check(platform)?;
+        let (url, token) = (options.uri(platform)?, options.token(platform)?);
         if options.signature == MessageSignature::Sm2
             && let Err(why) = vault.public_key(KeyName::Medical)
         {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use http::Uri;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -192,11 +193,12 @@ impl NhsaOptions {
         }
     }
 
-    /// Checks the options and reads the token.
+    /// Checks all that needs no secret.
     ///
     /// # Errors
-    /// The first thing that is wrong with them.
-    pub(super) fn check(&self, platform: &str) -> Result<SecretString, BadNhsaOptions> {
+    /// The first thing that is wrong.
+    pub fn check(&self, platform: &str) -> Result<(), BadNhsaOptions> {
+        self.uri(platform)?;
         let platform = platform.to_owned();
         if !(1..=limits::NHSA_IN_FLIGHT_MAX).contains(&self.in_flight_max) {
             return Err(BadNhsaOptions::InFlight { platform });
@@ -215,15 +217,35 @@ impl NhsaOptions {
             }
         }
         match (self.account.is_empty(), &self.token_env, &self.token_file) {
-            (true, None, None) => Ok(SecretString::from(String::new())),
-            (false, Some(name), None) => {
-                std::env::var(name).map(SecretString::from).map_err(|_| BadNhsaOptions::NoToken { platform })
-            }
-            (false, None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())),
-                Err(_) => Err(BadNhsaOptions::NoToken { platform }),
-            },
+            (true, None, None) | (false, Some(_), None) | (false, None, Some(_)) => Ok(()),
             _ => Err(BadNhsaOptions::Token { platform }),
+        }
+    }
+
+    /// Where the platform is.
+    ///
+    /// # Errors
+    /// When it is no address of HTTP.
+    pub(super) fn uri(&self, platform: &str) -> Result<Uri, BadNhsaOptions> {
+        let bad = || BadNhsaOptions::Url { platform: platform.to_owned(), url: self.url.clone() };
+        let uri: Uri = self.url.parse().map_err(|_| bad())?;
+        let is_http = uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"));
+        if is_http { Ok(uri) } else { Err(bad()) }
+    }
+
+    /// Reads the token.
+    ///
+    /// # Errors
+    /// When it is not where the options say.
+    pub(super) fn token(&self, platform: &str) -> Result<SecretString, BadNhsaOptions> {
+        let missing = || BadNhsaOptions::NoToken { platform: platform.to_owned() };
+        match (&self.token_env, &self.token_file) {
+            (Some(name), _) => std::env::var(name).map(SecretString::from).map_err(|_| missing()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|_| missing())?;
+                Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+            }
+            (None, None) => Ok(SecretString::from(String::new())),
         }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     crypto::{KeyName, KeyVault, Sm2PublicKey, SoftVault},
     model::SystemRng,
+    sandbox,
     trust::Member,
 };
 
@@ -73,6 +74,12 @@ fn the_three_regions_load_and_find_their_files() {
         for library in &loaded.live.libraries.libraries {
             assert!(loaded.sip2.contains_key(&library.code), "{name}: {}", library.code);
         }
+        for institution in &loaded.live.medical.institution {
+            assert!(loaded.nhsa.contains_key(&institution.insurer), "{name}: {}", institution.insurer);
+            let known = sandbox::insurer::institutions(province);
+            let named = (institution.code.as_str(), institution.name.as_str());
+            assert!(known.contains(&named), "{name}: the sandbox's insurer does not know {named:?}");
+        }
     }
 }
 
@@ -104,6 +111,29 @@ fn every_problem_of_every_file_is_told_at_once() {
         assert_eq!(named, 1, "{part}: {problems:#?}");
     }
     assert_eq!(problems.len(), 9, "{problems:#?}");
+}
+
+#[test]
+fn an_institution_without_participant_or_line_is_named() {
+    #[track_caller]
+    fn check(file: &str, from: &str, to: &str, named: &[&str]) {
+        let folder = configuration();
+        alter(&folder, file, from, to);
+        let WrongConfiguration(problems) = beijing(&folder).expect_err("it is wrong");
+        assert_eq!(problems.len(), named.len(), "{problems:#?}");
+        for (problem, words) in problems.iter().zip(named) {
+            assert!(problem.contains(words), "{words}: {problem}");
+        }
+    }
+    let no_line = "[nhsa.bj-nhsa] to insurers.toml";
+    check("insurers.toml", "[nhsa.bj-nhsa]", "[nhsa.other]", &[no_line, no_line]);
+    check("gateway.toml", "insurers = \"insurers.toml\"", "", &[no_line, no_line]);
+    check("insurers.toml", "http://", "ftp://", &["platform bj-nhsa: url"]);
+    check("insurers.toml", "url = ", "account = \"bj\"\nurl = ", &["give token_env or token_file"]);
+    check("medical.toml", "participant = \"bj-pharmacy\"", "participant = \"bj-clinic\"", &["`bj-clinic`"]);
+    let scenes = "scenes = [\"medical\", \"authentication\"]";
+    check("participants.toml", scenes, "scenes = [\"authentication\"]", &["`bj-hospital` is no participant"]);
+    check("medical.toml", "[sums]", "[home]\n13 = \"he-nhsa\"\n\n[sums]", &["`13` has no line"]);
 }
 
 #[test]
@@ -202,6 +232,7 @@ fn what_a_reload_takes_asks_for_no_restart() {
     };
     check("libraries.toml", "首都图书馆", "首图");
     check("libraries.toml", "127.0.0.1:7161", "127.0.0.1:7169");
+    check("insurers.toml", "127.0.0.1:7171", "127.0.0.1:7179");
     check("../../.onecard/trust.toml", "127.0.0.1:7112", "127.0.0.1:7199");
 }
 
