@@ -66,6 +66,7 @@ impl Stage {
         for region in &mut plan.regions {
             (region.grpc, region.ops) = (quiet_port()?, quiet_port()?);
             (region.peers, region.library) = (quiet_port()?, quiet_port()?);
+            region.insurer = quiet_port()?;
         }
         // An unknown outcome is inquired about within a second, so that what a run
         // leaves open ends within the run.

@@ -87,6 +87,11 @@ pub struct SampleHolder {
 }
 
 impl SampleHolder {
+    /// Whether they are one of many (`bj-003`), not a special one (`bj-lost`).
+    pub fn is_numbered(&self) -> bool {
+        self.short_name.rsplit('-').next().is_some_and(|end| end.parse::<u32>().is_ok())
+    }
+
     /// The card as a gateway imports it at `now_ms`; a temporary loss lapses from
     /// then.
     pub fn import_line(&self, now_ms: Millis) -> CardLine {

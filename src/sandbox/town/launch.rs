@@ -64,6 +64,8 @@ pub enum LaunchError {
     Wait { region: &'static str, source: io::Error },
     #[error("the simulated library of {region} cannot listen at port {port}: {source}")]
     Library { region: &'static str, port: u16, source: io::Error },
+    #[error("the simulated insurer of {region} cannot listen at port {port}: {source}")]
+    Insurer { region: &'static str, port: u16, source: io::Error },
 }
 
 impl Launcher {

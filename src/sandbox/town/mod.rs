@@ -3,11 +3,12 @@
 //!
 //! [`TownPlan`] says which ports and how many people; [`Prepared`] is the data
 //! folder with keys, certificates, configuration and cards; [`RunningTown`] holds
-//! the gateways' processes and the simulated libraries; [`table`] tells people
-//! what there is and what to type. Not here: how a gateway serves (the command
+//! the gateways' processes and the simulated libraries and insurers; [`table`] tells
+//! people what there is and what to type. Not here: how a gateway serves (the command
 //! line's `serve`, which is started as a process like in production) and the
 //! story of a day (`tour`).
 
+mod configuration;
 mod launch;
 mod lock;
 mod plan;

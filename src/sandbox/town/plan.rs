@@ -24,6 +24,8 @@ pub struct RegionPlan {
     pub peers: u16,
     /// Port of the region's simulated library.
     pub library: u16,
+    /// Port of the region's simulated medical insurer.
+    pub insurer: u16,
 }
 
 /// The whole town.
@@ -34,7 +36,7 @@ pub struct TownPlan {
     /// People with a normal card in each region.
     pub people: u32,
     pub regions: [RegionPlan; 3],
-    /// Unknown outcomes of libraries are inquired about within a second instead
+    /// Unknown outcomes of libraries and insurers are inquired about within a second instead
     /// of the product's five, for a story that should not wait.
     pub impatient: bool,
 }
@@ -48,17 +50,21 @@ pub struct PortTaken {
     pub region: &'static str,
 }
 
+/// Ports of a region.
+const PORTS: usize = 5;
+
 const NAMES: [&str; 3] = ["beijing", "tianjin", "hebei"];
 
 impl TownPlan {
     /// The ports everybody knows: Beijing 7110, 7111, 7112 with its library at
-    /// 7161, Tianjin 7120 … with 7162, Hebei 7130 … with 7163.
+    /// 7161 and its insurer at 7171, Tianjin 7120 … with 7162 and 7172, Hebei 7130 … with
+    /// 7163 and 7173.
     pub fn standard(seed: u64) -> Self {
         let mut next = 0;
         let regions = std::array::from_fn(|at| {
             next += 1;
             let first = 7_100 + 10 * next;
-            region(at, [first, first + 1, first + 2, 7_160 + next])
+            region(at, [first, first + 1, first + 2, 7_160 + next, 7_170 + next])
         });
         TownPlan { seed, people: PEOPLE, regions, impatient: false }
     }
@@ -69,12 +75,13 @@ impl TownPlan {
     /// When the system gives none.
     pub fn free(seed: u64) -> io::Result<Self> {
         // All are held until all are found, so that no port is given twice.
-        let held =
-            (0..12).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<Vec<_>>>()?;
+        let held = (0..3 * PORTS)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .collect::<io::Result<Vec<_>>>()?;
         let ports =
             held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<Vec<_>>>()?;
         let regions =
-            std::array::from_fn(|at| region(at, std::array::from_fn(|which| ports[at * 4 + which])));
+            std::array::from_fn(|at| region(at, std::array::from_fn(|which| ports[at * PORTS + which])));
         Ok(TownPlan { seed, people: PEOPLE, regions, impatient: false })
     }
 
@@ -101,18 +108,19 @@ impl RegionPlan {
     }
 
     /// Every port with what it is for.
-    pub fn ports(&self) -> [(u16, &'static str); 4] {
+    pub fn ports(&self) -> [(u16, &'static str); PORTS] {
         [
             (self.grpc, "terminals"),
             (self.ops, "operators"),
             (self.peers, "peers"),
             (self.library, "the simulated library"),
+            (self.insurer, "the simulated insurer"),
         ]
     }
 }
 
-fn region(at: usize, [grpc, ops, peers, library]: [u16; 4]) -> RegionPlan {
-    RegionPlan { name: NAMES[at], home: &HOMES[at], grpc, ops, peers, library }
+fn region(at: usize, [grpc, ops, peers, library, insurer]: [u16; PORTS]) -> RegionPlan {
+    RegionPlan { name: NAMES[at], home: &HOMES[at], grpc, ops, peers, library, insurer }
 }
 
 #[cfg(test)]
@@ -125,7 +133,10 @@ mod tests {
     fn the_standard_ports_are_the_documented_ones() {
         let plan = TownPlan::standard(1);
         let ports = plan.regions.map(|region| region.ports().map(|(port, _)| port));
-        assert_eq!(ports, [[7110, 7111, 7112, 7161], [7120, 7121, 7122, 7162], [7130, 7131, 7132, 7163]]);
+        assert_eq!(
+            ports,
+            [[7110, 7111, 7112, 7161, 7171], [7120, 7121, 7122, 7162, 7172], [7130, 7131, 7132, 7163, 7173]]
+        );
         let names = plan.regions.map(|region| (region.name, region.home.prefix));
         assert_eq!(names, [("beijing", "bj"), ("tianjin", "tj"), ("hebei", "he")]);
     }
@@ -135,7 +146,7 @@ mod tests {
         let plan = TownPlan::free(1).expect("ports");
         let ports: HashSet<u16> =
             plan.regions.iter().flat_map(|region| region.ports().map(|(port, _)| port)).collect();
-        assert_eq!(ports.len(), 12);
+        assert_eq!(ports.len(), 3 * PORTS);
     }
 
     #[test]

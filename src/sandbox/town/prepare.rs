@@ -14,7 +14,6 @@
 //! | `pki/`, `trust.toml`, `config/`, `cards/`, `town.toml` | for gateways and terminals |
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     thread,
@@ -22,12 +21,14 @@ use std::{
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Value;
 use zeroize::Zeroizing;
 
-use super::{FolderLock, FolderLockError, RegionPlan, TownPlan};
+use super::{
+    FolderLock, FolderLockError, RegionPlan, TownPlan,
+    configuration::{asset, configuration, gateway_asset},
+};
 use crate::{
-    config::assets,
     crypto::{BadKey, KeyName, KeyVault, Sm2PublicKey, SoftVault, VaultError, VaultFileError},
     model::{Clock, Millis, Rng, SystemClock, SystemRng},
     sandbox::{
@@ -93,13 +94,6 @@ pub enum PrepareError {
     #[error("`{path}` is not a seed")]
     Seed { path: PathBuf },
 }
-
-/// The first lines of what follows from the ports.
-const WRITTEN_HEAD: &str = "\
-# 沙箱每次启动都会重写本文件及本目录，改动不会保留；要保留请复制目录后用 `onecard serve` 运行。
-# The sandbox rewrites this file, and its folder, at every start: edits are not kept. To
-# keep some, copy the folder and run `onecard serve` with the copy.
-";
 
 /// What the town needs of `participants.toml`.
 #[derive(Deserialize)]
@@ -326,67 +320,6 @@ fn member(region: &RegionPlan, vault: &SoftVault) -> Result<Member, PrepareError
     })
 }
 
-/// The built-in configuration with this town's ports. It is written anew at every
-/// start, so that a newer program never meets an older folder.
-fn configuration(data: &Path, plan: &TownPlan) -> Result<(), PrepareError> {
-    let folder = data.join("config");
-    let mut rewritten = BTreeMap::new();
-    for region in &plan.regions {
-        rewritten.insert(format!("{}/gateway.toml", region.name), gateway_toml(region)?);
-        rewritten.insert(format!("{}/libraries.toml", region.name), libraries_toml(region, plan.impatient)?);
-    }
-    for path in assets::list("") {
-        let target = folder.join(path.as_ref());
-        match rewritten.get(path.as_ref()) {
-            Some(table) => {
-                let text = toml::to_string_pretty(table).map_err(|error| PrepareError::Config {
-                    path: path.to_string(),
-                    detail: error.to_string(),
-                })?;
-                let text = format!("{WRITTEN_HEAD}{text}");
-                write(&target, text.as_bytes(), 0o644)?;
-            }
-            None => write(&target, &assets::read(&path).unwrap_or_default(), 0o644)?,
-        }
-    }
-    Ok(())
-}
-
-fn gateway_asset(region: &RegionPlan) -> Result<Table, PrepareError> {
-    table_of(&format!("{}/gateway.toml", region.name))
-}
-
-fn gateway_toml(region: &RegionPlan) -> Result<Table, PrepareError> {
-    let mut gateway = gateway_asset(region)?;
-    gateway.insert("data_root".to_owned(), Value::from("../.."));
-    let listen = [("terminals", region.grpc), ("operators", region.ops), ("peers", region.peers)]
-        .map(|(name, port)| (name.to_owned(), Value::from(RegionPlan::at(port).to_string())));
-    gateway.insert("listen".to_owned(), Value::Table(listen.into_iter().collect()));
-    Ok(gateway)
-}
-
-fn libraries_toml(region: &RegionPlan, impatient: bool) -> Result<Table, PrepareError> {
-    let path = format!("{}/libraries.toml", region.name);
-    let mut libraries = table_of(&path)?;
-    let lines = libraries.get_mut("sip2").and_then(Value::as_table_mut);
-    let Some(lines) = lines.filter(|lines| lines.len() == 1) else {
-        return Err(PrepareError::Config { path, detail: "one library a region is expected".to_owned() });
-    };
-    for (_, line) in lines.iter_mut() {
-        let Some(line) = line.as_table_mut() else { continue };
-        line.insert("address".to_owned(), Value::from(RegionPlan::at(region.library).to_string()));
-        if impatient {
-            line.insert("request_timeout_ms".to_owned(), Value::from(500));
-        }
-    }
-    if impatient {
-        let inquiry = [("first_after_ms", 1_000), ("at_most_ms", 2_000)];
-        let inquiry = inquiry.map(|(name, ms)| (name.to_owned(), Value::from(ms)));
-        libraries.insert("inquiry".to_owned(), Value::Table(inquiry.into_iter().collect()));
-    }
-    Ok(libraries)
-}
-
 /// The people of every region with their cards, and the files gateways import.
 fn cards(
     data: &Path,
@@ -430,19 +363,7 @@ fn town(
     Ok(Town { regions })
 }
 
-fn asset(path: &str) -> Result<String, PrepareError> {
-    assets::read_text(path)
-        .ok_or_else(|| PrepareError::Config { path: path.to_owned(), detail: "it is missing".to_owned() })
-}
-
-fn table_of(path: &str) -> Result<Table, PrepareError> {
-    asset(path)?.parse().map_err(|error: toml::de::Error| PrepareError::Config {
-        path: path.to_owned(),
-        detail: error.to_string(),
-    })
-}
-
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PrepareError> {
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PrepareError> {
     files::replace(path, bytes, mode).map_err(io_at(path))
 }
 
@@ -455,6 +376,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use secrecy::ExposeSecret;
+    use toml::Table;
 
     use super::*;
     use crate::crypto::{CardSuite, SandboxSuite};
@@ -522,7 +444,9 @@ mod tests {
                     assert!(root.join(list.as_str().expect("a path")).exists());
                 }
             }
-            for name in ["participants", "policy", "libraries", "codes", "fares", "stations"] {
+            for name in
+                ["participants", "policy", "libraries", "medical", "insurers", "codes", "fares", "stations"]
+            {
                 let path = prepared.config_of(region).join(gateway["files"][name].as_str().expect("a path"));
                 assert!(path.exists(), "{}", path.display());
             }
@@ -532,6 +456,11 @@ mod tests {
             let libraries = read(prepared.config_of(region).join("libraries.toml"));
             assert!(libraries.contains(&format!("127.0.0.1:{}", region.library)), "{libraries}");
             assert!(libraries.contains("first_after_ms = 1000"), "{libraries}");
+            let insurers = read(prepared.config_of(region).join("insurers.toml"));
+            let url = format!("http://127.0.0.1:{}/hsa/api", region.insurer);
+            assert!(insurers.contains(&url), "{insurers}");
+            let medical = read(prepared.config_of(region).join("medical.toml"));
+            assert!(medical.contains("first_after_ms = 1000") && medical.contains("reversals_max = 12"));
         }
     }
 

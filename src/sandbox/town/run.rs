@@ -1,11 +1,16 @@
-//! The town as it runs: three gateways, three simulated libraries.
+//! The town as it runs: three gateways, three simulated libraries, three simulated
+//! medical insurers.
 
 use std::path::Path;
 
 use super::{LaunchError, Launcher, Prepared, RegionPlan, launch::Gateway};
 use crate::{
     config::assets,
-    sandbox::ils::{IlsCharset, IlsHandle, IlsOptions, IlsServer},
+    sandbox::{
+        ils::{IlsCharset, IlsHandle, IlsOptions, IlsServer},
+        insurer::{self, Insurer, InsurerHandle, InsurerOptions},
+        people::SampleHolder,
+    },
 };
 
 /// Holds the processes; they end with it.
@@ -15,18 +20,20 @@ pub struct RunningTown {
     /// By the order of the plan; `None` for one that was killed.
     gateways: Vec<Option<Gateway>>,
     libraries: Vec<IlsHandle>,
+    insurers: Vec<InsurerHandle>,
 }
 
 impl RunningTown {
-    /// Opens the libraries, imports the cards at the first start, and starts the
+    /// Opens libraries and insurers, imports the cards at the first start, and starts the
     /// gateways side by side. Returns when all are ready.
     ///
     /// # Errors
     /// When one of them does not come up; the others are stopped with it.
     pub async fn start(launcher: Launcher, prepared: Prepared) -> Result<Self, LaunchError> {
-        let mut libraries = Vec::new();
+        let (mut libraries, mut insurers) = (Vec::new(), Vec::new());
         for region in &prepared.plan.regions {
             libraries.push(library(region).await?);
+            insurers.push(insurer(&prepared, region).await?);
         }
         let [beijing, tianjin, hebei] = prepared.plan.regions;
         let come_up = async |region: RegionPlan| {
@@ -35,7 +42,7 @@ impl RunningTown {
         };
         let (beijing, tianjin, hebei) = tokio::try_join!(come_up(beijing), come_up(tianjin), come_up(hebei))?;
         let gateways = vec![Some(beijing), Some(tianjin), Some(hebei)];
-        Ok(RunningTown { prepared, launcher, gateways, libraries })
+        Ok(RunningTown { prepared, launcher, gateways, libraries, insurers })
     }
 
     /// The simulated library of a region, to look into its books.
@@ -44,6 +51,14 @@ impl RunningTown {
     /// When the town has no such region.
     pub fn library(&self, region: &str) -> &IlsHandle {
         &self.libraries[self.place(region)]
+    }
+
+    /// The simulated insurer of a region, to look into its books.
+    ///
+    /// # Panics
+    /// When the town has no such region.
+    pub fn insurer(&self, region: &str) -> &InsurerHandle {
+        &self.insurers[self.place(region)]
     }
 
     /// Ends a region's gateway as `kill -9` does.
@@ -123,6 +138,23 @@ async fn library(region: &RegionPlan) -> Result<IlsHandle, LaunchError> {
     let (_, handle) = listening.map_err(|source| LaunchError::Library {
         region: region.name,
         port: region.library,
+        source,
+    })?;
+    Ok(handle)
+}
+
+/// The insurer of a region with the region's numbered people insured. The special ones
+/// have none: what somebody has follows from their number.
+async fn insurer(prepared: &Prepared, region: &RegionPlan) -> Result<InsurerHandle, LaunchError> {
+    let province = region.home.province;
+    let here = |holder: &&SampleHolder| holder.region / 10_000 == province / 10_000;
+    let persons = prepared.holders.iter().filter(here).filter(|holder| holder.is_numbered());
+    let persons = persons.map(insurer::sample).collect();
+    let options = InsurerOptions { province, persons, ..InsurerOptions::default() };
+    let listening = Insurer::bind(RegionPlan::at(region.insurer), options).await;
+    let (_, handle) = listening.map_err(|source| LaunchError::Insurer {
+        region: region.name,
+        port: region.insurer,
         source,
     })?;
     Ok(handle)

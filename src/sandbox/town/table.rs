@@ -29,7 +29,8 @@ fn heading(text: &mut String, words: &str) {
 }
 
 fn endpoints(prepared: &Prepared) -> Vec<Vec<String>> {
-    let mut table = vec![line(["地区 region", "终端 gRPC", "运维 ops", "互联 peers", "图书馆 library"])];
+    let mut table =
+        vec![line(["地区 region", "终端 gRPC", "运维 ops", "互联 peers", "图书馆 library", "医保 insurer"])];
     for region in &prepared.plan.regions {
         let at = |port: u16| RegionPlan::at(port).to_string();
         table.push(vec![
@@ -38,6 +39,7 @@ fn endpoints(prepared: &Prepared) -> Vec<Vec<String>> {
             format!("http://{}/metrics", at(region.ops)),
             at(region.peers),
             at(region.library),
+            at(region.insurer),
         ]);
     }
     table
@@ -47,12 +49,9 @@ fn cards(prepared: &Prepared) -> Vec<Vec<String>> {
     let mut table = vec![line(["卡 card", "发卡地 home", "姓名 name", "状态 state"])];
     for region in &prepared.plan.regions {
         let of_region = |holder: &&SampleHolder| holder.region / 10_000 == region.home.province / 10_000;
-        let is_numbered = |holder: &&SampleHolder| {
-            holder.short_name.rsplit('-').next().is_some_and(|end| end.parse::<u32>().is_ok())
-        };
         let of_region: Vec<_> = prepared.holders.iter().filter(of_region).collect();
-        let numbered = of_region.iter().copied().filter(is_numbered).take(CARDS_SHOWN);
-        let special = of_region.iter().copied().filter(|holder| !is_numbered(holder));
+        let numbered = of_region.iter().copied().filter(|holder| holder.is_numbered()).take(CARDS_SHOWN);
+        let special = of_region.iter().copied().filter(|holder| !holder.is_numbered());
         for holder in numbered.chain(special) {
             table.push(vec![
                 holder.short_name.clone(),
@@ -211,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let prepared = Prepared::make(folder.path(), &TownPlan::standard(1)).expect("made");
         let text = render(&prepared, Path::new("/opt/my tools/onecard"), Path::new(".onecard"));
-        for port in [7110, 7111, 7112, 7120, 7121, 7122, 7130, 7131, 7132] {
+        for port in [7110, 7111, 7112, 7120, 7121, 7122, 7130, 7131, 7132, 7161, 7173] {
             assert!(text.contains(&format!("127.0.0.1:{port}")), "{port}: {text}");
         }
         for words in [

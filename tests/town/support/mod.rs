@@ -1,6 +1,7 @@
 //! A town to test, and what tests ask of it.
 
 pub mod acts;
+pub mod clinic;
 pub mod expect;
 pub mod wire;
 
@@ -24,6 +25,7 @@ use onecard::{
     sandbox::{
         card_files::CardFiles,
         ils::IlsHandle,
+        insurer::InsurerHandle,
         town::{Launcher, Prepared, RegionPlan, RunningTown, TownPlan},
         town_file::TownRegion,
     },
@@ -53,6 +55,7 @@ pub struct Stage {
     pub cards: CardFiles,
     town: Mutex<Option<RunningTown>>,
     libraries: BTreeMap<&'static str, IlsHandle>,
+    insurers: BTreeMap<&'static str, InsurerHandle>,
     given: [AtomicU32; 3],
     _folder: TempDir,
 }
@@ -123,7 +126,8 @@ pub fn folder() -> TempDir {
 pub fn prepare(folder: &Path) -> Prepared {
     let mut plan = TownPlan::free(7).expect("free ports");
     for region in &mut plan.regions {
-        (region.grpc, region.ops, region.peers, region.library) = (port(), port(), port(), port());
+        (region.grpc, region.ops, region.peers) = (port(), port(), port());
+        (region.library, region.insurer) = (port(), port());
     }
     plan.people = PEOPLE;
     plan.impatient = true;
@@ -193,11 +197,14 @@ impl Stage {
         let town = RunningTown::start(launcher, prepared.clone()).await.expect("the town comes up");
         let libraries = prepared.plan.regions.iter();
         let libraries = libraries.map(|region| (region.name, town.library(region.name).clone())).collect();
+        let insurers = prepared.plan.regions.iter();
+        let insurers = insurers.map(|region| (region.name, town.insurer(region.name).clone())).collect();
         Stage {
             cards: CardFiles::of(&prepared.data),
             prepared,
             town: Mutex::new(Some(town)),
             libraries,
+            insurers,
             given: Default::default(),
             _folder: folder,
         }
@@ -298,6 +305,10 @@ impl Stage {
 
     pub fn library(&self, region: &str) -> &IlsHandle {
         &self.libraries[region]
+    }
+
+    pub fn insurer(&self, region: &str) -> &InsurerHandle {
+        &self.insurers[region]
     }
 
     /// The key that a region's receipts are checked with.
