@@ -8,6 +8,10 @@ use crate::proto::{
         CancelHoldResponse, CheckinResponse, CheckoutResponse, EndSessionResponse, GetPatronResponse,
         PayFeeResponse, PlaceHoldResponse, RenewResponse,
     },
+    medical::v1::{
+        AddFeesResponse, CancelSettlementResponse, GetVisitResponse, PreSettleResponse, ReadPersonResponse,
+        RecordVisitResponse, RegisterResponse, SettleResponse,
+    },
     transaction::v1::{
         CaptureResponse, GetTransactionResponse, RefundResponse, ReleaseResponse, ReserveResponse,
         ReverseResponse,
@@ -32,8 +36,10 @@ macro_rules! answered {
 }
 
 answered!(
+    AddFeesResponse,
     BeginChipResponse,
     CancelHoldResponse,
+    CancelSettlementResponse,
     CaptureResponse,
     CheckinResponse,
     CheckoutResponse,
@@ -42,17 +48,23 @@ answered!(
     GetCardStateResponse,
     GetPatronResponse,
     GetTransactionResponse,
+    GetVisitResponse,
     IssueCodeResponse,
     LiftLossResponse,
     PayFeeResponse,
     PlaceHoldResponse,
+    PreSettleResponse,
     PresentCodeResponse,
     PresentDocumentResponse,
+    ReadPersonResponse,
+    RecordVisitResponse,
     RefundResponse,
+    RegisterResponse,
     ReleaseResponse,
     RenewResponse,
     ReportLossResponse,
     ReserveResponse,
     ReverseResponse,
+    SettleResponse,
     TapResponse,
 );

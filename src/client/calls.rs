@@ -19,6 +19,12 @@ use crate::proto::{
         PayFeeRequest, PayFeeResponse, PlaceHoldRequest, PlaceHoldResponse, RenewRequest, RenewResponse,
         library_service_client::LibraryServiceClient,
     },
+    medical::v1::{
+        AddFeesRequest, AddFeesResponse, CancelSettlementRequest, CancelSettlementResponse, GetVisitRequest,
+        GetVisitResponse, PreSettleRequest, PreSettleResponse, ReadPersonRequest, ReadPersonResponse,
+        RecordVisitRequest, RecordVisitResponse, RegisterRequest, RegisterResponse, SettleRequest,
+        SettleResponse, medical_service_client::MedicalServiceClient,
+    },
     transaction::v1::{
         CaptureRequest, CaptureResponse, GetTransactionRequest, GetTransactionResponse, RefundRequest,
         RefundResponse, ReleaseRequest, ReleaseResponse, ReserveRequest, ReserveResponse, ReverseRequest,
@@ -105,6 +111,24 @@ calls! {
     patron: LibraryServiceClient.get_patron(GetPatronRequest) -> GetPatronResponse;
     /// Ends the reader's session.
     end_session: LibraryServiceClient.end_session(EndSessionRequest) -> EndSessionResponse;
+
+    /// Reads who is insured where.
+    read_person: MedicalServiceClient.read_person(ReadPersonRequest) -> ReadPersonResponse;
+    /// Opens an outpatient visit.
+    register: MedicalServiceClient.register(RegisterRequest) -> RegisterResponse;
+    /// Says what a visit was for.
+    record_visit: MedicalServiceClient.record_visit(RecordVisitRequest) -> RecordVisitResponse;
+    /// Adds a batch of fees.
+    add_fees: MedicalServiceClient.add_fees(AddFeesRequest) -> AddFeesResponse;
+    /// Asks what settling would cost.
+    pre_settle: MedicalServiceClient.pre_settle(PreSettleRequest) -> PreSettleResponse;
+    /// Settles a visit.
+    settle: MedicalServiceClient.settle(SettleRequest) -> SettleResponse;
+    /// Takes a settlement back.
+    cancel_settlement:
+        MedicalServiceClient.cancel_settlement(CancelSettlementRequest) -> CancelSettlementResponse;
+    /// How a visit stands.
+    get_visit: MedicalServiceClient.get_visit(GetVisitRequest) -> GetVisitResponse;
 
     /// What became of a transaction, as the contract asks it.
     get_transaction: TransactionServiceClient.get_transaction(GetTransactionRequest) -> GetTransactionResponse;

@@ -45,7 +45,7 @@ fn logged(stage: &Stage, text: &str) -> usize {
     stage.log("beijing").matches(text).count()
 }
 
-fn reload(stage: &Stage, says: &str) {
+pub fn reload(stage: &Stage, says: &str) {
     let before = logged(stage, says);
     stage.signal("beijing", "-HUP");
     until(says, || logged(stage, says) > before);
@@ -220,6 +220,11 @@ fn every_problem_of_a_configuration_is_told_at_once() {
     let passphrase = prepared.passphrase.expose_secret().to_owned();
     let right = ends(&prepared, "check", Some(&passphrase));
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stderr));
+    let told = String::from_utf8_lossy(&right.stdout).into_owned();
+    let url = format!("http://127.0.0.1:{}/hsa/api", prepared.plan.regions[0].insurer);
+    for words in ["bj-hospital", "H11010100001", "bj-pharmacy", "over bj-nhsa", &url] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 
     edit(&config.join("policy.toml"), |policy| {
         policy["temporary_loss_days"] = 0.into();
@@ -232,13 +237,21 @@ fn every_problem_of_a_configuration_is_told_at_once() {
     edit(&config.join("libraries.toml"), |libraries| {
         libraries.remove("sip2");
     });
+    edit(&config.join("insurers.toml"), |insurers| {
+        insurers.remove("nhsa");
+    });
     for word in ["check", "serve"] {
         let ended = ends(&prepared, word, Some(&passphrase));
         assert!(!ended.status.success());
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
-        for problem in
-            ["temporary_loss_days", "holder_session_seconds", "AAC999", "Not An Id", "[sip2.bj-capital]"]
-        {
+        for problem in [
+            "temporary_loss_days",
+            "holder_session_seconds",
+            "AAC999",
+            "Not An Id",
+            "[sip2.bj-capital]",
+            "[nhsa.bj-nhsa]",
+        ] {
             assert!(told.contains(problem), "{word} does not tell of {problem}:\n{told}");
         }
     }

@@ -19,6 +19,7 @@ mod kept_small;
 mod little_told;
 mod lost;
 mod measured;
+mod medical;
 mod money;
 mod nobody_let_in;
 mod once;
