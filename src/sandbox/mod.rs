@@ -3,6 +3,7 @@
 //! to them.
 
 pub mod card_files;
+pub mod clinic;
 pub mod files;
 pub mod ils;
 pub mod insurer;

@@ -15,7 +15,7 @@ use crate::{
     configured::reload,
     support::{
         Stage,
-        clinic::{BOUGHT, Counter},
+        clinic::Counter,
         edit,
         expect::{approved, declined},
         in_a_town_of_its_own, on_the_town, program, until, until_asked,
@@ -87,7 +87,7 @@ fn a_visit_is_settled_and_taken_back_to_the_fen_of_the_insurers_own_books() {
             let balance = insurer.balance(PERSON, "310").expect("insured");
             let counter = Counter::of(stage, COUNTER, &stage.named_card(HOLDER)).await;
             let (visit, shown) = counter.bill("MZ-0001").await;
-            let bought: i64 = BOUGHT.iter().map(|(_, count, fen)| count * fen).sum();
+            let bought: i64 = counter.basket.iter().map(|bought| bought.fen()).sum();
             assert_eq!(shown.total_fen, bought);
             assert!(shown.funds_fen > 0 && shown.account_fen > 0, "a bill worth a test: {shown:?}");
             let parts = [shown.funds_fen, shown.account_fen, shown.family_account_fen, shown.cash_fen];

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 
 use super::{
     args::{Act, Authenticate, CardAct, Money, TerminalArgs},
-    library, money,
+    library, medical, money,
     print::{Fact, Report, status},
     session::{Role, Session},
 };
@@ -31,10 +31,11 @@ use crate::{
 const TRANSIT: Role = Role { scenes: &["transit"] };
 const COUNTER: Role = Role { scenes: &["authentication", "library", "card"] };
 const LIBRARY: Role = Role { scenes: &["library"] };
+const MEDICAL: Role = Role { scenes: &["medical"] };
 const CARD: Role = Role { scenes: &["card"] };
 const ECARD: Role = Role { scenes: &["ecard", "card"] };
 const SELLER: Role = Role { scenes: &["transaction"] };
-const ANY: Role = Role { scenes: &["transit", "library", "authentication", "card"] };
+const ANY: Role = Role { scenes: &["transit", "library", "authentication", "card", "medical"] };
 
 /// Makes a request with a fresh header, sends it and reports the answer. The
 /// last argument turns the response into facts.
@@ -94,6 +95,7 @@ pub(super) async fn act(args: &TerminalArgs) -> anyhow::Result<Report> {
             document(&session, card.as_deref(), number.as_deref(), name.as_deref()).await
         }
         Act::Library(act) => library::act(&open(&LIBRARY).await?, act).await,
+        Act::Medical(act) => medical::act(&open(&MEDICAL).await?, act).await,
         Act::Card(act) => card(args, &town, act).await,
         Act::Money(act) => money::act(&open(role_for(act)).await?, act).await,
         Act::Status { transaction, request } => {

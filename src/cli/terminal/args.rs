@@ -56,6 +56,9 @@ pub enum Act {
     /// Borrow, return, renew, reserve, pay
     #[command(subcommand)]
     Library(Library),
+    /// See a doctor and settle
+    #[command(subcommand)]
+    Medical(Medical),
     /// Care for the card itself
     #[command(subcommand)]
     Card(CardAct),
@@ -249,6 +252,29 @@ pub enum CauseArg {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Medical {
+    /// An outpatient visit from registration to the settled bill
+    Visit {
+        /// Sample card of the holder; authenticated by its chip first
+        #[arg(long)]
+        card: String,
+        /// The hospital's own number of the visit; SILENT-AFTER-2207-1 makes the insurer go
+        /// silent [default: a new one]
+        #[arg(long)]
+        number: Option<String>,
+        /// Insurance, where the holder has several
+        #[arg(long, default_value = "")]
+        insutype: String,
+        /// Leave the personal account alone
+        #[arg(long)]
+        no_account: bool,
+        /// Take the settlement back at once
+        #[arg(long)]
+        cancel: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum CardAct {
     /// Report a loss
     Loss {
@@ -311,6 +337,8 @@ mod tests {
             "library checkin --item TJ0001",
             "library pay --amount-fen 250 --session 00",
             "library end --session 00",
+            "medical visit --card bj-001",
+            "medical visit --card bj-004 --insutype 310 --number MZ-1 --no-account --cancel",
             "card loss --card tj-001 --region tianjin",
             "card loss --card tj-001 --formal",
             "card state --card tj-001",

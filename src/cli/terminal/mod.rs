@@ -8,6 +8,7 @@
 mod acts;
 mod args;
 mod library;
+mod medical;
 mod money;
 mod print;
 mod session;

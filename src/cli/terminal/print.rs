@@ -32,6 +32,16 @@ impl Fact {
         Fact::new(key, zh, ms)
     }
 
+    #[cfg(test)]
+    pub(super) fn key(&self) -> &str {
+        self.key
+    }
+
+    #[cfg(test)]
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+
     fn told(&self) -> String {
         match &self.value {
             Value::Number(number) if self.key.ends_with("_fen") => {

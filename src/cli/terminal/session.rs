@@ -86,6 +86,11 @@ impl<'a> Session<'a> {
         Ok(Session { args, town, region, scenes, terminal, cards: CardFiles::of(&args.data) })
     }
 
+    /// The province whose gateway is called.
+    pub(super) fn province(&self) -> u32 {
+        self.region.code
+    }
+
     /// Whether this terminal may use a scene.
     pub(super) fn may(&self, scene: &str) -> bool {
         self.scenes.iter().any(|may| may == scene)

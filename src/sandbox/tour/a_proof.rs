@@ -1,4 +1,4 @@
-//! Chapter 13: a third party asks for evidence. One transaction is proven from the
+//! Chapter 14: a third party asks for evidence. One transaction is proven from the
 //! running region's journal, checked with a public key and nothing else, and a
 //! forged one is refused.
 

@@ -1,4 +1,4 @@
-//! Chapter 12: the day's statement of the metro, against what the gates were told.
+//! Chapter 13: the day's statement of the metro, against what the gates were told.
 
 use anyhow::Context as _;
 

@@ -1,4 +1,4 @@
-//! Chapter 14: in the evening every receipt of the day is checked against the
+//! Chapter 15: in the evening every receipt of the day is checked against the
 //! journals' keys; then the gateways stop and the journals themselves are checked.
 
 use std::{fs, path::Path};

@@ -19,6 +19,7 @@ mod lost;
 mod network;
 mod offline;
 mod once;
+mod outpatient;
 mod refund;
 mod reversal;
 mod silent_library;
@@ -80,7 +81,7 @@ async fn days_end(town: RunningTown, story: &mut Story) -> anyhow::Result<()> {
     }
     chapters!(
         a_ride borrowed chip_relay once lost document silent_library bad_input offline reversal refund
-        days_statement a_proof
+        outpatient days_statement a_proof
     );
     story.open(evidence::TITLE);
     let told = evidence::tell(day, story).await;

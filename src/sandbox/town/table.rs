@@ -123,6 +123,10 @@ pub fn commands(prepared: &Prepared, program: &Path, data: &Path) -> Vec<(&'stat
             "北京的卡在河北柜台芯片认证 a Beijing chip card at a counter in Hebei",
             format!("{terminal} authenticate chip --card bj-001 --region hebei --as he-hall-counter-01"),
         ),
+        (
+            "北京的卡在北京看门诊并结算 a Beijing card sees a doctor and settles",
+            format!("{terminal} medical visit --card bj-001 --region beijing"),
+        ),
         ("挂失 report a card lost", format!("{terminal} card loss --card tj-002 --region hebei")),
         ("解挂 lift the loss", format!("{terminal} card lift --card tj-002 --region hebei")),
         (
