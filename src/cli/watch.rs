@@ -204,10 +204,7 @@ async fn count_tasks(gateway: &Gateway) -> u64 {
 const fn settles(kind: TaskKind) -> bool {
     match kind {
         TaskKind::LibraryInquire | TaskKind::MedicalSettle => true,
-        TaskKind::LibraryByHand
-        | TaskKind::MedicalByHand
-        | TaskKind::PaymentExpire
-        | TaskKind::FederationSettleCode => false,
+        TaskKind::LibraryByHand | TaskKind::PaymentExpire | TaskKind::FederationSettleCode => false,
     }
 }
 

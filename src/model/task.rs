@@ -39,9 +39,6 @@ kinds! {
     LibraryByHand "library.by-hand";
     /// Find out what became of a step at an insurer, or take it back.
     MedicalSettle "medical.settle";
-    /// A step was reversed here and may still stand at the insurer: for people. No
-    /// longer asked for: such a step stays pending with its `medical.settle` stuck.
-    MedicalByHand "medical.by-hand";
     /// Let a reservation go whose time is over.
     PaymentExpire "payment.expire";
     /// Tell a code's home region that we stood in for it.

@@ -131,12 +131,7 @@ impl Gateway {
             Some(TaskKind::PaymentExpire) if self.is_open(key.transaction).await? => {
                 Err(HandRefused::StillReserved)
             }
-            Some(
-                TaskKind::LibraryByHand
-                | TaskKind::MedicalByHand
-                | TaskKind::PaymentExpire
-                | TaskKind::FederationSettleCode,
-            )
+            Some(TaskKind::LibraryByHand | TaskKind::PaymentExpire | TaskKind::FederationSettleCode)
             | None => Ok(self.note_on_task(meta, changed(&task, TaskState::Done), Some(detail)).await?),
         }
     }

@@ -86,7 +86,6 @@ pub fn rule(kind: TaskKind, live: &Live) -> TaskRule {
             age_max_ms: limits::STAND_IN_SETTLE_MAX_MS,
         },
         TaskKind::LibraryByHand => by_people(Scene::Library, "library/<code>"),
-        TaskKind::MedicalByHand => by_people(Scene::Medical, "medical/<institution>"),
     }
 }
 

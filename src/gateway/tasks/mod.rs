@@ -156,7 +156,7 @@ impl Gateway {
             TaskKind::FederationSettleCode => self.run_code_settlement(task).await,
             TaskKind::MedicalSettle => self.run_medical_step(task).await,
             // Never leased: stuck from the start.
-            TaskKind::LibraryByHand | TaskKind::MedicalByHand => Ok(()),
+            TaskKind::LibraryByHand => Ok(()),
         }
     }
 
