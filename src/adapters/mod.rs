@@ -13,6 +13,7 @@
 
 mod gate;
 pub mod nhsa;
+mod secret;
 pub mod settlement_file;
 pub mod sip2;
 

@@ -7,6 +7,7 @@ use http::Uri;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::super::secret;
 use crate::{limits, model::BreakerOptions, scenes::medical::MedicalAct};
 
 /// How a platform is reached and what is special about it. The token itself is never
@@ -238,15 +239,8 @@ impl NhsaOptions {
     /// # Errors
     /// When it is not where the options say.
     pub(super) fn token(&self, platform: &str) -> Result<SecretString, BadNhsaOptions> {
-        let missing = || BadNhsaOptions::NoToken { platform: platform.to_owned() };
-        match (&self.token_env, &self.token_file) {
-            (Some(name), _) => std::env::var(name).map(SecretString::from).map_err(|_| missing()),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|_| missing())?;
-                Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
-            }
-            (None, None) => Ok(SecretString::from(String::new())),
-        }
+        secret::find(self.token_env.as_deref(), self.token_file.as_deref())
+            .ok_or_else(|| BadNhsaOptions::NoToken { platform: platform.to_owned() })
     }
 
     /// infno as the platform has it.

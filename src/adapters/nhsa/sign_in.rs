@@ -8,14 +8,13 @@ use std::{
     },
 };
 
-use serde_json::json;
 use tokio::time::Instant;
 
-use super::{envelope::Answered, line::Line, options::SignInOptions};
+use super::{envelope::Answered, line::Line, options::SignInOptions, write};
 use crate::{
-    identity::{business_date, local_time},
+    identity::business_date,
     model::Millis,
-    scenes::medical::{MedicalAct, MsgId, NotSent, PortError, Refused, Sender},
+    scenes::medical::{MedicalAct, MedicalOrder, MsgId, NotSent, PortError, Refused, Sender},
 };
 
 /// Sequences of a second that sign-ins use; orders have the ones below.
@@ -68,25 +67,18 @@ impl SignIns {
         }
         let sequence =
             SEQUENCES.start + self.sequence.fetch_add(1, Ordering::Relaxed) % SEQUENCES.len() as u32;
-        let second = local_time(now_ms).strftime("%Y%m%d%H%M%S").to_string();
-        let msgid = MsgId::new(&sender.institution, &second, sequence)
+        let msgid = MsgId::at(&sender.institution, now_ms, sequence)
             .map_err(|error| NotSent { why: error.to_string() })?;
         let own = Sender { msgid, insured_region: String::new(), sent_at_ms: now_ms, ..sender.clone() };
+        let input = write::input(&MedicalOrder::SignIn, &own, line.options());
         // Nothing was sent of the order itself, whatever becomes of the sign-in.
         let answered = line
-            .send(&own, MedicalAct::SignIn, "", &self.input(), until)
+            .send(&own, MedicalAct::SignIn, "", &input, until)
             .await
             .map_err(|error| NotSent { why: format!("sign-in: {}", why_of(&error)) })?;
         self.learn(sender, &answered, now_ms);
         self.held(&sender.institution, now_ms)
             .ok_or_else(|| NotSent { why: "the sign-in brought no sign_no".into() }.into())
-    }
-
-    /// input of 9001.
-    pub(super) fn input(&self) -> serde_json::Value {
-        json!({ "signIn": {
-            "opter_no": self.options.operator, "mac": self.options.mac, "ip": self.options.ip,
-        } })
     }
 
     /// Keeps what an answer to 9001 brought.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::charset::Charset;
+use super::{super::secret, charset::Charset};
 use crate::{limits, model::BreakerOptions};
 
 /// How one library is reached. The password itself is never configured: only
@@ -107,15 +107,9 @@ impl Sip2Options {
             return Err(BadSip2Options::Timeout { library });
         }
         match (&self.password_env, &self.password_file) {
-            (None, None) => Ok(SecretString::from(String::new())),
             (Some(_), Some(_)) => Err(BadSip2Options::TwoPasswords { library }),
-            (Some(name), None) => std::env::var(name)
-                .map(SecretString::from)
-                .map_err(|_| BadSip2Options::NoPassword { library }),
-            (None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())),
-                Err(_) => Err(BadSip2Options::NoPassword { library }),
-            },
+            (variable, file) => secret::find(variable.as_deref(), file.as_deref())
+                .ok_or(BadSip2Options::NoPassword { library }),
         }
     }
 

@@ -2,15 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use jiff::{Timestamp, tz};
-
 use crate::{
     model::Millis,
     scenes::medical::{BadMsgId, MsgId},
 };
-
-/// Seconds east of Greenwich of the interface's times.
-const CHINA: i32 = 8 * 3_600;
 
 /// Numbers the messages of one process. A process begins with the second after its
 /// start, so that one that was restarted within a second repeats nothing.
@@ -40,10 +35,7 @@ impl MsgIds {
             };
             *last
         };
-        let instant = Timestamp::from_second(second).map_err(|_| BadMsgId)?;
-        let offset = tz::Offset::from_seconds(CHINA).map_err(|_| BadMsgId)?;
-        let local = offset.to_datetime(instant).strftime("%Y%m%d%H%M%S").to_string();
-        MsgId::new(institution, &local, sequence)
+        MsgId::at(institution, second * 1_000, sequence)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use crate::{identity::local_time, model::Millis};
+
 /// The number of one message to an insurer, 30 characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MsgId(Arc<str>);
@@ -22,6 +24,14 @@ impl MsgId {
     /// than 14 digits, a sequence of more than 4.
     pub fn new(institution: &str, local_second: &str, sequence: u32) -> Result<Self, BadMsgId> {
         format!("{institution}{local_second}{sequence:04}").parse()
+    }
+
+    /// The msgid of an instant, in China's time.
+    ///
+    /// # Errors
+    /// As [`MsgId::new`].
+    pub fn at(institution: &str, at_ms: Millis, sequence: u32) -> Result<Self, BadMsgId> {
+        MsgId::new(institution, &local_time(at_ms).strftime("%Y%m%d%H%M%S").to_string(), sequence)
     }
 
     pub fn as_str(&self) -> &str {
