@@ -7,16 +7,17 @@ use super::{
     authentication::suite_refusal,
     deny::reason_of,
     upload::{rides_in, tap_record},
+    who::home_of,
 };
 use crate::{
     crypto::SuiteError,
     identity::CardIdentifier,
     model::{
-        AggregateKey, Denial, Detail, Millis, Purpose, Scene, Status,
+        AggregateKey, Denial, Detail, Millis, ParticipantId, Purpose, Scene, Status, TransactionId,
         record::{ChargeDetail, DenyFile, OpenRide, TapDetail, TransitFile},
     },
     scenes::{
-        card,
+        card::{self, Who},
         transit::{self, TapRequest},
     },
     store::Committed,
@@ -57,6 +58,37 @@ pub struct Journeys {
 }
 
 impl Gateway {
+    /// A tap whose MAC is right, with what is known of its card now.
+    pub(super) fn tap_request(
+        &self,
+        transaction: TransactionId,
+        operator: &ParticipantId,
+        tap: TapAsk,
+        who: Who,
+    ) -> TapRequest {
+        let denied = self
+            .deny
+            .state(tap.card.as_bytes(), self.now_ms())
+            .map(|denied| Denial { reason: reason_of(denied.card_state), since_ms: denied.since_ms });
+        TapRequest {
+            transaction,
+            card: *tap.card.as_bytes(),
+            card_province: home_of(&tap.card),
+            card_is_ours: self.is_ours(&tap.card),
+            subject: who.subject,
+            pairwise: who.pairwise,
+            operator: operator.clone(),
+            kind: tap.side,
+            station: tap.station,
+            line: tap.line,
+            tapped_at_ms: tap.tapped_at_ms,
+            counter: tap.counter,
+            valid_until: tap.valid_until,
+            offline: tap.offline,
+            denied,
+        }
+    }
+
     /// Decides a tap.
     ///
     /// # Errors
@@ -76,41 +108,22 @@ impl Gateway {
         } else {
             self.foreign_card(tap.card, ask.participant())?
         };
-        let denied = self
-            .deny
-            .state(tap.card.as_bytes(), self.now_ms())
-            .map(|denied| Denial { reason: reason_of(denied.card_state), since_ms: denied.since_ms });
-        let mut request = TapRequest {
-            transaction: ask.transaction,
-            card: *tap.card.as_bytes(),
-            card_province: super::who::home_of(&tap.card),
-            card_is_ours,
-            subject: who.subject,
-            pairwise: who.pairwise,
-            operator: ask.participant().clone(),
-            kind: tap.side,
-            station: tap.station,
-            line: tap.line,
-            tapped_at_ms: tap.tapped_at_ms,
-            counter: tap.counter,
-            valid_until: tap.valid_until,
-            offline: tap.offline,
-            denied,
-        };
+        let (card_id, offline) = (tap.card, tap.offline);
+        let mut request = self.tap_request(ask.transaction, ask.participant(), tap, who);
         let mut touches = transit::touches(&request);
         // Our own card's file says it at commitment; for a foreign card the deny file
         // does, so that no tap overtakes a delta that was acknowledged. Since when a
         // card is dead stands in the deny file alone.
-        let ask_deny_file = !card_is_ours || tap.offline;
+        let ask_deny_file = !card_is_ours || offline;
         if ask_deny_file {
-            touches.push(AggregateKey::of::<DenyFile>(tap.card.as_bytes()));
+            touches.push(AggregateKey::of::<DenyFile>(card_id.as_bytes()));
         }
         let live = self.live();
         // A ride that was taken while the line was down is owed whatever the cap says.
         let room = if request.offline { None } else { self.charge_room(&ask, request.card_province).await? };
         self.commit(&ask, touches, move |view, now| {
             if ask_deny_file && request.denied.is_none() {
-                request.denied = card::denial(view, &tap.card, now)?;
+                request.denied = card::denial(view, &card_id, now)?;
             }
             let decision = transit::tap(view, &request, now, &live.fares)?;
             match room {

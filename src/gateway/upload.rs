@@ -5,16 +5,13 @@ use std::collections::{HashMap, hash_map::Entry};
 use prost::Message as _;
 use quick_cache::sync::Cache;
 
-use super::{
-    Call, Gateway, Header, Refusal, RefusalKind, TapAsk, authentication::suite_refusal, deny::reason_of,
-    who::home_of,
-};
+use super::{Call, Gateway, Header, Refusal, RefusalKind, TapAsk, authentication::suite_refusal};
 use crate::{
     crypto::{SuiteError, sm3},
     identity::CardIdentifier,
     limits,
     model::{
-        CorruptAggregate, Denial, ParticipantId, Reason, Subject, TerminalId, TransactionId,
+        CorruptAggregate, ParticipantId, Reason, Subject, TerminalId, TransactionId,
         record::{ChargeDetail, HolderTaps, UploadBlock, UploadDetail},
     },
     scenes::{
@@ -131,27 +128,9 @@ impl Gateway {
             Err(refusal) if refusal.kind == RefusalKind::NotFound => return Ok(Err(refusal.reason)),
             Err(refusal) => return Err(refusal),
         };
-        let denied = self
-            .deny
-            .state(tap.card.as_bytes(), self.now_ms())
-            .map(|denied| Denial { reason: reason_of(denied.card_state), since_ms: denied.since_ms });
-        Ok(Ok(TapRequest {
-            transaction,
-            card: *tap.card.as_bytes(),
-            card_province: home_of(&tap.card),
-            card_is_ours,
-            subject: who.subject,
-            pairwise: who.pairwise,
-            operator: operator.clone(),
-            kind: tap.side,
-            station: tap.station,
-            line: tap.line,
-            tapped_at_ms: tap.tapped_at_ms,
-            counter: tap.counter,
-            valid_until: tap.valid_until,
-            offline: true,
-            denied,
-        }))
+        // Whatever it says of itself, it comes after the fact.
+        let tap = TapAsk { offline: true, ..tap };
+        Ok(Ok(self.tap_request(transaction, operator, tap, who)))
     }
 
     async fn holder_of(
